@@ -1,0 +1,5 @@
+"""`python -m moxy` is the command `moxy`."""
+
+from moxy.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""Record: what happened to one message at one destination. The only thing a sink ever sees.
+
+Octets are counted once per delivery, after unstuffing, without our own trace field (contract T54).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a delivery ended."""
+
+    DELIVERED = "delivered"
+    """The destination answered 2xx to the final dot."""
+    REFUSED = "refused"
+    """The destination answered 4xx or 5xx, at DATA or at the final dot."""
+    ABORTED = "aborted"
+    """Closed without a final dot: the client left, another destination refused, or a local verdict said no."""
+    UNKNOWN = "unknown"
+    """The final dot was sent and no reply came: the destination may or may not have the message (RFC 1047)."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One delivery: a message sent once to one destination, for all of its recipients there.
+
+    `time` is seconds since the epoch, when the outcome was known; `duration` is seconds since the client's MAIL.
+    `destination` is `host:port` as routed, the host that was spoken with. `reply` is the destination's last reply, code
+    and text in one line, empty if there was none. Paths are without angle brackets; the null reverse-path is "".
+    """
+
+    time: float
+    session: str
+    transaction: str
+    client: str
+    client_port: int
+    hello: str
+    reverse_path: str
+    destination: str
+    recipients: list[str]
+    size: int
+    outcome: Outcome
+    reply: str = ""
+    duration: float = field(default=0.0)

@@ -1,0 +1,63 @@
+"""The command `moxy`: without a subcommand it runs the proxy, as the original did.
+
+Subcommands live in a module each and are imported when they are asked for: `moxy -v` must not pay for all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from moxy import __version__
+from moxy.errors import MoxyError
+
+SUBCOMMANDS: Final = ("serve", "check", "describe", "lookup", "send", "sink", "demo")
+
+
+class Subcommands(click.Group):
+    """A group whose members are modules of this package, each with a command of its own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order in which people need them."""
+        del ctx
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the one that is asked for."""
+        del ctx
+        if name not in SUBCOMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"moxy.cli.{name}"), name)
+        return command
+
+
+@click.group(cls=Subcommands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration FILE to use.", metavar="FILE")
+@click.option("-d", "--daemon", is_flag=True, help="Detach from the terminal and operate in the background.")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="PORT", help="PORT to listen on.")
+@click.version_option(__version__, "-v", "--version", message="Moxy %(version)s")
+@click.pass_context
+def moxy(ctx: click.Context, config: Path | None, daemon: bool, port: int | None) -> None:
+    """Listen for connections and proxy mail to the servers of many domains.
+
+    Without a COMMAND, Moxy serves.
+    """
+    if ctx.invoked_subcommand is None:
+        from moxy.cli.serve import serve
+
+        ctx.invoke(serve, config=config, daemon=daemon, port=port)
+    elif config is not None or daemon or port is not None:
+        raise click.UsageError(f"options go behind the command: moxy {ctx.invoked_subcommand} ...")
+
+
+def main() -> None:
+    """The entry point: what goes wrong on purpose is told in its own words, never as a traceback."""
+    try:
+        moxy(prog_name="moxy")
+    except MoxyError as error:
+        print(f"moxy: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)

@@ -1,0 +1,63 @@
+"""`moxy check`: is the configuration right, and the tables that it names? Everything wrong is told at once.
+
+Exit status: 0, Moxy can start with it; 1, it cannot.
+
+Bugs: it does not ask the machine whether ports, users and log files are to be had.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moxy.config.load import find_config, load
+from moxy.config.schema import FileLog, FileRoutes
+from moxy.errors import ConfigError
+from moxy.process.tables import named_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from moxy.config.schema import Config
+
+
+@click.command("check")
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to check.")
+@click.pass_context
+def check(context: click.Context, file: Path | None) -> None:
+    """Find every mistake in the configuration and its route tables."""
+    path = file or find_config()
+    try:
+        config = load(path)
+        named_tables(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        context.exit(1)
+    click.echo(f"{path}: ok")
+    for line in summary(config):
+        click.echo(f"  {line}")
+
+
+def summary(config: Config) -> Iterator[str]:
+    """What the configuration amounts to, in a few lines."""
+    yield f"host name {config.hostname}"
+    for name, listener in config.listener.items():
+        yield f"listener {name}: {_listed(listener.listen)}"
+    for name, table in config.routes.items():
+        source = f"file {table.path}" if isinstance(table, FileRoutes) else f"everybody to {_listed(table.hosts)}"
+        yield f"routes {name}: {source}"
+    if not config.routes:
+        yield "routes: none, mail from clients that may not relay is refused"
+    if config.relay.allow_from:
+        yield f"relay: from {_listed(config.relay.allow_from)} through {_listed(config.relay.send_to)}"
+    else:
+        yield "relay: for nobody"
+    logs = [f"log {name}: {log.path}" for name, log in config.log.items() if isinstance(log, FileLog)]
+    yield from logs or ["log: none"]
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(str(item) for item in items)

@@ -1,0 +1,97 @@
+"""`moxy lookup ADDRESS`: where would mail for this address go? The server's own tables answer.
+
+Exit status: 0, there is a route; 1, there is none; 2, a mistake in what was asked or in the configuration.
+
+Bugs: it reads the tables as they are now; a server that keeps an older version, because the new one has mistakes,
+answers by that.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from moxy.config.load import find_config, load
+from moxy.errors import ConfigError
+from moxy.process.tables import build_relay, named_tables
+from moxy.smtp.address import ForwardPath
+
+if TYPE_CHECKING:
+    from moxy.config.schema import Config
+    from moxy.mail.route import Route
+
+
+class Finding(NamedTuple):
+    """A route, where it comes from, and which entry there matched."""
+
+    route: Route
+    source: str
+    entry: str
+
+
+def _forward_path(context: click.Context, parameter: click.Parameter, text: str) -> ForwardPath:  # noqa: ARG001
+    try:
+        return ForwardPath.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _client_address(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+    try:
+        return text and str(ip_address(text))
+    except ValueError:
+        raise click.BadParameter("expected an IP address without brackets") from None
+
+
+@click.command("lookup")
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to use.")
+@click.option("--client", default="", metavar="IP", callback=_client_address, help="Ask for a client at this address.")
+@click.argument("address", callback=_forward_path)
+@click.pass_context
+def lookup(context: click.Context, file: Path | None, client: str, address: ForwardPath) -> None:
+    """Show where mail for ADDRESS goes, and which entry of which table says so.
+
+    A client that may relay (--client) also reaches domains that no table knows.
+    """
+    try:
+        config = load(file or find_config())
+        asked = ForwardPath.parse(config.postmaster) if address.is_postmaster else address
+        finding = find(config, asked, client)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        context.exit(2)
+    click.echo(f"address   {address}" if asked is address else f"address   {address}, which is {asked} here")
+    if finding is None:
+        click.echo("no route: 550 5.7.1 relaying denied")
+        context.exit(1)
+    for line in describe(finding):
+        click.echo(line)
+
+
+def find(config: Config, path: ForwardPath, client: str) -> Finding | None:
+    """What the server would find for `path`, asked by the client at the address `client` ("": one that may not relay).
+
+    Raises ConfigError for tables that cannot be used.
+    """
+    for name, table in named_tables(config).items():
+        match = table.match(path)
+        if match is not None:
+            entry, route = match
+            return Finding(route, f"{name}, {table}", entry)
+    relay = build_relay(config).route_for(client)
+    return Finding(relay, f"none; relayed for the client {client}", "none") if relay is not None else None
+
+
+def describe(finding: Finding) -> list[str]:
+    """The lines that tell a finding to people."""
+    route = finding.route
+    return [
+        f"table     {finding.source}",
+        f"entry     {finding.entry}",
+        f"mode      {route.mode}",
+        f"hosts     {', '.join(str(host) for host in route.hosts)}",
+        f"settings  {f'[destination.{route.settings}]' if route.settings else '[delivery]'}",
+    ]

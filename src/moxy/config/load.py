@@ -1,0 +1,95 @@
+"""Reading a configuration: a file or text of either format becomes a Config, or a ConfigError that tells every mistake.
+
+Rules: whatever the bytes, one of the two. The ending of the file's name decides the format: `.toml` is ours, everything
+else the original's.
+
+Bugs: contradictions between the keys of a section are looked for once each key of it is right by itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import ValidationError
+
+from moxy.config import classic, toml, values
+from moxy.config.complaints import complaints
+from moxy.config.schema import Config
+from moxy.config.types import Surroundings
+from moxy.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from moxy.config.parsed import Parsed
+
+Format = Literal["toml", "classic"]
+
+CONFIG_FILES: Final = (Path("/etc/moxy/moxy.toml"), Path("/etc/moxy/moxy.conf"), Path("/usr/local/moxy/moxy.conf"))
+"""Where the configuration is looked for if no file is named; the last is the original's place."""
+
+
+def find_config() -> Path:
+    """The first of CONFIG_FILES that exists; if none does, the first of them, so that a message can name it."""
+    return next((path for path in CONFIG_FILES if path.exists()), CONFIG_FILES[0])
+
+
+def load(path: Path) -> Config:
+    """Read and check the file at `path`. Raises ConfigError, also for a file that cannot be read or is not UTF-8."""
+    try:
+        octets = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {reason or error}")]) from None
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(str(path), line, "", "not UTF-8 text")]) from None
+    return loads(text, str(path), "toml" if path.suffix.lower() == ".toml" else "classic")
+
+
+def loads(text: str, name: str, format: Format) -> Config:
+    """Check a configuration given as text. `name` stands for the file in messages, and its directory for relative
+    paths.
+
+    Raises ConfigError with all problems, in the order of their lines.
+    """
+    parsed = toml.parse(text, name) if format == "toml" else classic.parse(text, name)
+    problems = list(parsed.problems)
+    try:
+        config = Config.model_validate(parsed.data, context=_surroundings(parsed.data, name))
+    except ValidationError as error:
+        problems += _problems(error, parsed, name)
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: problem.line))
+    return _complete(config, name)
+
+
+def _surroundings(data: dict[str, Any], name: str) -> Surroundings:
+    destinations = data.get("destination")
+    names = frozenset(destinations) if isinstance(destinations, dict) else frozenset()
+    return Surroundings(Path(name).absolute().parent, names)
+
+
+def _problems(error: ValidationError, parsed: Parsed, name: str) -> list[Problem]:
+    """pydantic's errors as problems; a directive of the original may feed several keys, and is told off once."""
+    problems = []
+    for path, message in complaints(error.errors(include_url=False)):
+        key, line = parsed.place(path)
+        problem = Problem(name, line, key, message)
+        if problem not in problems:
+            problems.append(problem)
+    return problems
+
+
+def _complete(config: Config, name: str) -> Config:
+    """Fill in what is taken from the machine where the file leaves it empty."""
+    try:
+        hostname = config.hostname or values.hostname(socket.getfqdn())
+        postmaster = config.postmaster or values.mailbox(f"postmaster@{hostname}")
+    except ValueError as error:
+        raise ConfigError(
+            [Problem(name, 0, "hostname", f"not set, and the machine's own will not do: {error}")]
+        ) from None
+    return config.model_copy(update={"hostname": hostname, "postmaster": postmaster})

@@ -1,0 +1,380 @@
+"""The schema: every key of the configuration, its type, default and documentation, declared once.
+
+`moxy.toml` is these models spelled in TOML; the original's `moxy.conf` is mapped to the same keys (`classic`). `moxy
+describe` and docs/configuration.md are made from the text under each field, so a key is documented here or nowhere.
+
+Rules: frozen; unknown keys are errors; nothing is converted silently (`"yes"` is no `true`). Durations are seconds and
+sizes octets once read. `load` fills in `hostname` and `postmaster`, so a loaded Config has neither empty.
+
+Sources of the numbers: contract §4, RFC 5321 §4.5.3.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from moxy.config.types import (
+    Clients,
+    Count,
+    Duration,
+    Endpoints,
+    File,
+    Flag,
+    Form,
+    HostMode,
+    HostName,
+    Hosts,
+    HostsOrDestination,
+    HostsOrNone,
+    Line,
+    Mailbox,
+    Name,
+    Size,
+    check_weights,
+    contradiction,
+)
+from moxy.config.values import Endpoint, shown
+from moxy.mail import Host, Mode, Route
+from moxy.mail.route import SMTP_PORT
+
+LATER_KINDS = {"routes": ("dbm",), "log": ("syslog", "gdbmlog", "sys_and_gdbmlog")}
+"""Kinds of the original that are known by name and come with a later version."""
+
+
+class Section(BaseModel):
+    """Base of all sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _everywhere() -> tuple[Endpoint, ...]:
+    return Endpoint("0.0.0.0", SMTP_PORT), Endpoint("::", SMTP_PORT)  # noqa: S104 (a mail server is for everybody)
+
+
+class Listener(Section):
+    """Where clients connect. Any number of listeners, each with a name of its own."""
+
+    listen: Endpoints = Field(default_factory=_everywhere)
+    """Addresses and ports. `*` is every interface, IPv4 and IPv6; port 0 is any free port. Below 1024 root is needed.
+    """
+
+
+class Limits(Section):
+    """How much a client may ask for."""
+
+    message_size: Annotated[Size, Field(ge=65536)] = 50 * 2**20
+    """The largest message in octets, announced as SIZE (RFC 1870). Never under 64 KiB (RFC 5321 §4.5.3.1.7)."""
+
+    recipients: Annotated[Count, Field(ge=100)] = 1000
+    """Recipients in one transaction; further ones are answered 452. Never under 100 (RFC 5321 §4.5.3.1.8)."""
+
+    hops: Count = 50
+    """`Received` fields in a message before it is taken for one that goes in circles (RFC 5321 §6.3)."""
+
+    bad_commands: Count = 10
+    """Mistaken commands in one session before it is closed with 421."""
+
+    sessions: Count = 10_000
+    """Clients connected at once; further ones are greeted with 421."""
+
+    command_line: Annotated[Count, Field(ge=512)] = 4096
+    """The longest command line in octets with its line end: 512 and room for extensions (RFC 5321 §4.5.3.1.4)."""
+
+
+class Timeouts(Section):
+    """How long Moxy waits: for clients as RFC 5321 §4.5.3.2 asks, for destinations less than clients wait for us."""
+
+    hello: Duration = 30.0
+    """For a client's first EHLO or HELO. Short: who connects and says nothing is no mail server."""
+
+    command: Duration = 300.0
+    """For each of a client's commands (RFC 5321 §4.5.3.2.7)."""
+
+    block: Duration = 180.0
+    """For the next block of a client's message (RFC 5321 §4.5.3.2.5)."""
+
+    content: Duration = 1800.0
+    """For a client's whole message. Bounds what a client that sends a little now and then can hold."""
+
+    minimum_rate: Annotated[int, Field(ge=0, le=2**31 - 1), Form("number", str)] = 500
+    """Octets a second that a client's message must keep up over any minute. 0: no minimum."""
+
+    connect: Duration = 5.0
+    """For a connection to one host of a destination. Short, for the next host may answer."""
+
+    connect_total: Duration = 20.0
+    """For connections to all hosts of a destination together, while the client waits for the answer to RCPT."""
+
+    reply: Duration = 60.0
+    """For a destination's greeting and its answers to EHLO, MAIL and RCPT."""
+
+    data: Duration = 60.0
+    """For a destination's answer to DATA. Clients wait two minutes (RFC 5321 §4.5.3.2.4)."""
+
+    final: Duration = 480.0
+    """For a destination's answer to the end of a message. Clients wait ten minutes (RFC 5321 §4.5.3.2.6)."""
+
+    idle: Duration = 60.0
+    """How long an unused connection to a destination is kept for the next message."""
+
+    prove: Duration = 5.0
+    """For the sign of life that a kept connection must give before it is used again."""
+
+    drain: Duration = 30.0
+    """How long transactions under way may take to finish when Moxy stops."""
+
+    @model_validator(mode="after")
+    def _one_connection_fits_into_all(self) -> "Timeouts":
+        if self.connect > self.connect_total:
+            raise contradiction("one connection may not take longer than `connect_total` allows for all", "connect")
+        return self
+
+
+Lease = Literal["transaction", "session"]
+EightBit = Literal["refuse", "pass"]
+
+
+class Delivery(Section):
+    """How Moxy speaks with destinations, where a `[destination.NAME]` does not say otherwise."""
+
+    lease: Lease = "transaction"
+    """How long a client holds a connection: for one `transaction` (few connections serve many clients), or for its
+    `session`.
+    """
+
+    connections: Count = 40
+    """Connections to one host at once. Further transactions wait for one to become free."""
+
+    transactions: Count = 100
+    """Transactions on one connection before it is closed, since some servers refuse after so many."""
+
+    eight_bit: EightBit = "refuse"
+    """8-bit mail where the destination lacks 8BITMIME: `refuse` it, or `pass` it as it is (RFC 6152 §3)."""
+
+
+class Destination(Section):
+    """The servers of one destination, to be named by a route. Connection keys left out are those of `[delivery]`."""
+
+    hosts: Hosts = Field(examples=[[Host("192.0.2.10", 25), Host("192.0.2.11", 2525)]])
+    """The servers. `host:port*3` gives a server three shares in mode `balance`."""
+
+    mode: HostMode = Mode.ALL
+    """`all`: every host gets every message; `failover`: the first that answers; `balance`: one of them, drawn by
+    weight.
+    """
+
+    lease: Lease | None = Field(default=None, examples=["transaction"])
+    """As in `[delivery]`."""
+
+    connections: Count | None = Field(default=None, examples=[40])
+    """As in `[delivery]`."""
+
+    transactions: Count | None = Field(default=None, examples=[100])
+    """As in `[delivery]`."""
+
+    eight_bit: EightBit | None = Field(default=None, examples=["refuse"])
+    """As in `[delivery]`."""
+
+    @model_validator(mode="after")
+    def _weights_count(self) -> "Destination":
+        check_weights(self.hosts, self.mode)
+        return self
+
+
+class FileRoutes(Section):
+    """A table of domains and addresses in a text file, read again whenever it changes."""
+
+    kind: Literal["file"]
+    """A text file."""
+
+    path: File = Field(examples=["moxy.db"])
+    """The file, with lines of `domain host:port[,host:port...]`. A relative path starts where this file is."""
+
+    mode: HostMode = Mode.ALL
+    """How the hosts of one line share its mail; `all`, as in the original, gives every host every message."""
+
+
+class NodbRoutes(Section):
+    """The same hosts for every recipient: for counting mail, or for one server behind Moxy. Ask it last: it knows
+    everybody.
+    """
+
+    kind: Literal["nodb"]
+    """No table at all."""
+
+    hosts: HostsOrDestination = Field(examples=[[Host("127.0.0.1", 10025)]])
+    """The servers; or the name of one `[destination.NAME]`, whose mode then holds. Where there are destinations, a
+    host needs a dot or a port."""
+
+    mode: HostMode = Mode.ALL
+    """How the hosts share the mail; `all`, as in the original, gives every host every message."""
+
+    @model_validator(mode="after")
+    def _name_stands_alone(self) -> "NodbRoutes":
+        for index, host in enumerate(self.hosts):
+            if isinstance(host, str) and len(self.hosts) > 1:
+                message = f"the destination `{host}` must stand alone: it has hosts of its own"
+                raise contradiction(message, "hosts", index)
+        check_weights(self.hosts, self.mode)
+        return self
+
+    def route(self, destinations: Mapping[str, Route]) -> Route:
+        """Where this table sends everybody; `destinations` are those of `Config.destination_routes`."""
+        first = self.hosts[0]
+        if isinstance(first, str):
+            return destinations[first]
+        return Route(tuple(host for host in self.hosts if isinstance(host, Host)), self.mode)
+
+
+class Relay(Section):
+    """Who may send mail to anywhere, and the mail server that takes it from there. Both keys, or neither."""
+
+    allow_from: Clients = Field(default=(), examples=[["127.0.0.1", "::1", "192.168.*.*", "2001:db8::/32"]])
+    """Client addresses: exact ones, networks, or IPv4 octets with `*`. Everybody else reaches only the domains of the
+    tables.
+    """
+
+    send_to: HostsOrNone = Field(default=(), examples=[["127.0.0.1:10025"]])
+    """The servers that deliver such mail, in order: the next is asked when one does not answer."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "Relay":
+        if self.allow_from and not self.send_to:
+            raise contradiction("is missing: the hosts that take the mail of the clients allowed to relay", "send_to")
+        if self.send_to and not self.allow_from:
+            raise contradiction("is missing: the clients that may relay through these hosts", "allow_from")
+        return self
+
+    @property
+    def route(self) -> Route | None:
+        """Where mail for unknown domains goes; None where nobody may relay."""
+        return Route(self.send_to, Mode.FAILOVER) if self.send_to else None
+
+
+class FileLog(Section):
+    """A line of text for each message at each destination."""
+
+    kind: Literal["filelog"]
+    """A text file."""
+
+    path: File = Field(examples=["/var/log/moxy/moxy.log"])
+    """The file, created if missing. A relative path starts where this file is."""
+
+    format: Line = "%date: %msize bytes from <%sender> [%shost] to [%dhost] for '%rcpts'"
+    """The line: `%shost` the client's address, `%sender` the reverse-path, `%dhost` the destination's host:port,
+    `%rcpts` the recipients with commas, `%msize` octets of the message, `%date` the local time.
+    """
+
+    date_format: Line = "%d/%m/%y %T %z"
+    """How `%date` is written, in the letters of strftime."""
+
+
+class NoLog(Section):
+    """Nothing is written: saves space, and hides everything."""
+
+    kind: Literal["nolog"]
+    """No log."""
+
+
+class OperatorLog(Section):
+    """What Moxy tells whoever runs it, on standard error: starts, stops, troubles. No line for each message."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least weight that is told."""
+
+    style: Literal["auto", "human", "json"] = "auto"
+    """`human` lines, `json` objects, or `auto`: human on a terminal, JSON elsewhere."""
+
+
+Routes = Annotated[FileRoutes | NodbRoutes, Field(discriminator="kind")]
+Log = Annotated[FileLog | NoLog, Field(discriminator="kind")]
+
+
+def _banner(text: str) -> str:
+    """RFC 5321 §4.2: the greeting is printable ASCII, and with the host name it must fit a reply line of 512 octets."""
+    if not re.fullmatch(r"[ -~]{0,200}", text):
+        raise ValueError("expected at most 200 characters of printable ASCII")
+    return text
+
+
+def _user(text: str) -> str:
+    """A user, and behind a colon a group; whether they exist is asked when they are needed."""
+    if text and not re.fullmatch(r"[^\s:]+(:[^\s:]+)?", text):
+        raise ValueError(f"expected a user, or a user and a group (`nobody`, `65534`, `moxy:mail`), not {shown(text)}")
+    return text
+
+
+def _endpoints_differ(listeners: dict[str, Listener]) -> dict[str, Listener]:
+    """At least one listener, and no address and port in two of them; port 0 is a new port each time."""
+    if not listeners:
+        raise ValueError("expected at least one [listener.NAME]")
+    taken: dict[Endpoint, str] = {}
+    for name, listener in listeners.items():
+        for index, endpoint in enumerate(listener.listen):
+            if endpoint.port and endpoint in taken:
+                message = f"`{endpoint}` already belongs to [listener.{taken[endpoint]}]"
+                raise contradiction(message, name, "listen", index)
+            taken[endpoint] = name
+    return listeners
+
+
+class Config(Section):
+    """Settings of the whole program."""
+
+    hostname: HostName = Field(default="", examples=["mx.example.org"])
+    """The name Moxy gives itself in greetings, replies and trace fields. Empty: the machine's own full name."""
+
+    banner: Annotated[Line, AfterValidator(_banner)] = "ESMTP Moxy"
+    """What follows the host name in the greeting."""
+
+    runas: Annotated[Line, AfterValidator(_user)] = Field(default="", examples=["nobody"])
+    """The user, by name or number, that Moxy becomes once its ports are open; `user:group` if the group is not the
+    user's own. As root Moxy does not start without it.
+    """
+
+    pid_file: File | None = Field(default=None, examples=["/run/moxy/moxy.pid"])
+    """The file that holds the process number while Moxy runs. Left out: none is written."""
+
+    hide_destinations: Flag = True
+    """Whether names and addresses of destinations are replaced in the replies that reach clients, so that the servers'
+    location stays hidden.
+    """
+
+    postmaster: Mailbox = Field(default="", examples=["postmaster@example.org"])
+    """The address whose route takes mail for `<Postmaster>` without a domain (RFC 5321 §4.5.1). Empty: postmaster at
+    `hostname`.
+    """
+
+    listener: Annotated[dict[Name, Listener], AfterValidator(_endpoints_differ)] = Field(
+        default_factory=lambda: {"mx": Listener()}, examples=["mx"]
+    )
+    limits: Limits = Limits()
+
+    timeouts: Timeouts = Timeouts()
+    destination: dict[Name, Destination] = Field(default={}, examples=["alpha"])
+    routes: dict[Name, Routes] = Field(default={}, examples=["domains", "others"])
+    """Tables that tell where a recipient's mail goes. They are asked in the order of the file; the first that knows the
+    recipient decides. A recipient whom none knows is refused, unless the client may relay.
+    """
+
+    delivery: Delivery = Delivery()
+    relay: Relay = Relay()
+    log: dict[Name, Log] = Field(default={}, examples=["mail", "nothing"])
+    """Logs of what was delivered. Any number; none by default."""
+
+    operator_log: OperatorLog = OperatorLog()
+
+    def destination_routes(self) -> dict[str, Route]:
+        """The route of every named destination, for the tables that name them."""
+        return {name: Route(section.hosts, section.mode, name) for name, section in self.destination.items()}
+
+    def connection_settings(self, name: str) -> Delivery:
+        """The connection settings of the destination `name`, `[delivery]` filling what it leaves out; "" gives
+        `[delivery]`.
+        """
+        if not name:
+            return self.delivery
+        own = {key: getattr(self.destination[name], key) for key in Delivery.model_fields}
+        return self.delivery.model_copy(update={key: value for key, value in own.items() if value is not None})

@@ -1,0 +1,95 @@
+"""The seam between receiving and delivering: what `inbound` may ask of any destination.
+
+A relay to another mail server, a sink, later a mailbox or a queue are all the same here. `inbound` and `outbound` do
+not know each other; they meet in these three protocols.
+
+    Directory.destinations(route)  ->  the destinations that a recipient's mail goes to, each with a copy of its own
+    Destination.open(...)          ->  a Delivery: one message on its way to one destination
+    Delivery                       ->  rcpt, data, write, finish or abort, in this order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from moxy.delivery.flow import Flow
+from moxy.mail import Envelope, Recipient, Route, Session
+from moxy.smtp.reply import Reply
+
+__all__ = ["Delivery", "Destination", "Directory", "Flow"]
+
+
+class Delivery(Protocol):
+    """One message on its way to one destination.
+
+    No method raises for what a destination or a network does: that is a reply (4xx or 5xx) like any other.
+    """
+
+    recipients: list[Recipient]
+    """Recipients that the destination accepted, in order; the message is for them."""
+
+    host: str
+    """`host:port` of the server spoken with, as routed; before one is, the destination's own name."""
+
+    refusals: int
+    """Recipients that the destination refused in this transaction (for the order of commit, contract D5)."""
+
+    delay: float
+    """Seconds that its slowest answer to a recipient took."""
+
+    async def rcpt(self, recipient: Recipient) -> Reply:
+        """May the recipient have it? Nothing is promised yet. Several may be asked at once; answers keep the order."""
+        ...
+
+    def withdraw(self, recipient: Recipient) -> None:
+        """Take back a recipient accepted by `rcpt`, because another destination refused the same recipient (D2)."""
+        ...
+
+    async def data(self) -> Reply:
+        """Ask to send content: 354, or why not. Only with at least one recipient."""
+        ...
+
+    def write(self, block: bytes) -> None:
+        """Content as on the wire, dot-stuffed, any size. Never waits: `flow` asks the reader to pause."""
+        ...
+
+    def flush(self) -> None:
+        """Let out what `write` has gathered: called once for every wake-up of the reader."""
+        ...
+
+    @property
+    def failure(self) -> Reply | None:
+        """Why this delivery can no longer succeed, if so; `finish` would return it."""
+        ...
+
+    async def finish(self) -> list[Reply]:
+        """Commit: send the final dot. One reply for each of `recipients`, in order (contract D4, D5)."""
+        ...
+
+    @property
+    def uncertain(self) -> bool:
+        """After `finish`: the dot was sent and no answer came, so the destination may have the message (RFC 1047)."""
+        ...
+
+    def abort(self) -> None:
+        """Give up without a final dot: nothing was delivered. Never fails, never waits; may be called at any time."""
+        ...
+
+
+class Destination(Protocol):
+    """Somewhere mail can go. Compared by identity: recipients of one destination share a delivery."""
+
+    name: str
+
+    def open(self, session: Session, envelope: Envelope, flow: Flow) -> Delivery:
+        """Begin a delivery. Cheap: a connection is made when the first recipient is asked for."""
+        ...
+
+
+class Directory(Protocol):
+    """Knows the destinations behind a route."""
+
+    def destinations(self, route: Route) -> Sequence[Destination]:
+        """Every destination that gets a copy, at least one."""
+        ...

@@ -1,0 +1,294 @@
+"""ClientConnection: one client's octets in and out, their pace and their deadlines.
+
+The only place of `inbound` that holds a transport. It turns octets into events (`Receiver`), has each answered
+(`Conversation`), and writes all replies of one wake-up at once.
+
+Rules:
+- An idle connection owns no task, no timer and no buffer; its deadline is a field (P7).
+- The clock of a command starts when we begin to wait for it; a single octet does not reset it (T39).
+- While replies are due, or the client does not read them, or a destination is full, we stop reading (T22).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+from structlog import get_logger
+
+from moxy.delivery import Flow
+from moxy.inbound.conversation import Conversation
+from moxy.inbound.service import Service
+from moxy.mail import Session
+from moxy.net.deadlines import NEVER
+from moxy.net.steps import start
+from moxy.smtp import replies
+from moxy.smtp.command import Command
+from moxy.smtp.receiver import Content, ContentFault, Receiver
+from moxy.smtp.reply import Reply
+from moxy.smtp.state import State
+
+UNREAD_LIMIT: Final = 65_536
+"""Octets a client may send ahead of our answers before we stop reading."""
+
+MINUTE: Final = 60.0
+
+log = get_logger("moxy.inbound")
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client's connection, from accept to close."""
+
+    __slots__ = (
+        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_draining", "_flow", "_half_closed",
+        "_held_up", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading", "_receiver", "_service",
+        "_transport", "_writable", "deadline",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+    _conversation: Conversation
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        bounds = service.bounds
+        self._service = service
+        self._loop = loop
+        self._receiver = Receiver(size=bounds.message_size, command_line=bounds.command_line)
+        self._flow = Flow(self._control_reading, self._resume_flow)
+        self._pumping = False
+        self._reading = True
+        self._writable = True
+        self._closing = False
+        self._draining = False
+        self._half_closed = False
+        self._octets = 0  # of content, since DATA
+        self._octets_before = 0  # the same, when we last looked at the pace
+        self._held_up = False  # did we stop reading since then?
+        self._looked = 0.0
+        self._content_deadline = self._block_deadline = NEVER
+        self.deadline = NEVER
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client, or tell it that we are full."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = transport
+        service = self._service
+        client, client_port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        local, local_port = (transport.get_extra_info("sockname") or ("", 0))[:2]
+        session = Session(service.identify(), _address(client), client_port, _address(local), local_port)
+        self._conversation = Conversation(service, session, self._flow)
+        full = len(service.connections) >= service.bounds.sessions
+        service.connections.add(self)
+        service.sweeper.watched.add(self)
+        if full or service.draining:
+            self._close(replies.TOO_MANY_SESSIONS if full else replies.SHUTTING_DOWN)
+            return
+        self._receiver.greet(replies.greeting(service.hostname, service.banner))
+        self.deadline = self._loop.time() + service.patience.hello
+        self._write_output()
+
+    def data_received(self, data: bytes) -> None:
+        """Take octets in and work through what they complete."""
+        if self._closing:
+            return
+        self._octets += len(data)
+        self._receiver.receive(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it still gets the replies that are due."""
+        self._half_closed = True
+        return not self._closing and self._receiver.awaited > 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        del exc
+        self._closing = True
+        self.deadline = NEVER
+        self._service.connections.discard(self)
+        self._service.sweeper.watched.discard(self)
+        self._conversation.end()
+
+    def pause_writing(self) -> None:
+        """The client does not read our replies: do no more for it until it does."""
+        self._writable = False
+        self._control_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._writable = True
+        self._pump()
+
+    # -- events and answers
+
+    def _pump(self) -> None:
+        """Have every event answered that can be, then write once to each side."""
+        if self._pumping or self._closing:
+            return
+        self._pumping = True
+        receiver, conversation = self._receiver, self._conversation
+        progress = False
+        while self._writable and (event := receiver.next_event()) is not None:
+            progress = True
+            kind = type(event)
+            if kind is Content:
+                conversation.content(event.block)  # type: ignore[union-attr]
+            elif kind is ContentFault:
+                conversation.fault(event.reply)  # type: ignore[union-attr]
+            else:
+                self._handle(event)  # type: ignore[arg-type]
+        self._pumping = False
+        if conversation.transaction is not None:
+            conversation.transaction.flush()
+        self._settle(progress)
+
+    def _handle(self, event: Command) -> None:
+        """Have one command answered, now or later."""
+        answer = self._conversation.handle(event)
+        if type(answer) is Reply:
+            self._receiver.answer(event, answer)
+            return
+
+        def answered(reply: Reply) -> None:
+            self._receiver.answer(event, reply)
+            self._answered()
+
+        def failed(error: BaseException) -> None:
+            log.error("bug", session=self._conversation.session.id, command=repr(event), exc_info=error)
+            self._conversation.end_transaction()
+            answered(replies.INTERNAL_ERROR)
+
+        start(answer, answered, failed)  # type: ignore[arg-type]
+
+    def _answered(self) -> None:
+        """An answer that had to be waited for has come."""
+        if self._closing or self._pumping:
+            return
+        self._settle(progress=True)
+        self._pump()
+
+    def _settle(self, progress: bool) -> None:
+        """After a wake-up: write what is due, set the clock, read on or pause."""
+        receiver = self._receiver
+        self._write_output()
+        if receiver.closed:
+            self._end()
+            return
+        if receiver.awaited:
+            self.deadline = NEVER  # the client waits for us
+        elif progress:
+            self._set_clock()
+            if self._draining and self._conversation.transaction is None:
+                self._close(replies.SHUTTING_DOWN)
+                return
+            if self._half_closed:
+                self._transport.close()
+                return
+        self._control_reading()
+
+    def _write_output(self) -> None:
+        output = self._receiver.take_output()
+        if output:
+            self._transport.write(output)
+
+    # -- pace
+
+    def _control_reading(self) -> None:
+        """Read on, unless a destination is full, the client does not read, or has sent far ahead."""
+        blocked = self._flow.blocked or not self._writable or self._receiver.unread > UNREAD_LIMIT
+        if blocked is self._reading and not self._closing:
+            self._reading = not blocked
+            if blocked:
+                self._held_up = True
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _resume_flow(self) -> None:
+        self._control_reading()
+
+    # -- time
+
+    def _set_clock(self) -> None:
+        """Begin to wait for the client: for its next command, or for content."""
+        now = self._loop.time()
+        patience = self._service.patience
+        state = self._receiver.state
+        if state is not State.CONTENT:
+            self._content_deadline = NEVER
+            self.deadline = now + (patience.hello if state is State.GREETED else patience.command)
+        elif self._content_deadline == NEVER:
+            self._octets = self._octets_before = 0
+            self._held_up = False
+            self._looked = now
+            self._content_deadline = now + patience.content
+            self._block_deadline = now + patience.block
+            self.deadline = now + min(MINUTE, patience.block, patience.content)
+
+    def expire(self, now: float) -> None:
+        """The sweeper found our deadline passed: judge the pace of the content, or end the session."""
+        if self._closing:
+            self._transport.abort()
+        elif self._receiver.state is State.CONTENT:
+            self._judge_pace(now)
+        else:
+            self._close(replies.TIMEOUT)
+
+    def _judge_pace(self, now: float) -> None:
+        """Content may be slow, but neither stand still nor trickle (T39)."""
+        patience = self._service.patience
+        arrived = self._octets - self._octets_before
+        held_up = self._held_up or not self._reading
+        if arrived or held_up:
+            self._block_deadline = now + patience.block
+        if now >= self._content_deadline or now >= self._block_deadline:
+            self._close(replies.TIMEOUT)
+        elif arrived and not held_up and arrived < patience.minimum_rate * (now - self._looked):
+            self._close(replies.TOO_SLOW)
+        else:
+            self._octets_before = self._octets
+            self._held_up = False
+            self._looked = now
+            self.deadline = min(now + MINUTE, self._block_deadline, self._content_deadline)
+
+    # -- the end
+
+    def drain(self) -> None:
+        """Moxy is stopping: end the session as soon as no transaction is open (421, RFC 5321 §3.8)."""
+        self._draining = True
+        if not self._closing and not self._receiver.awaited and self._conversation.transaction is None:
+            self._close(replies.SHUTTING_DOWN)
+
+    def cut_off(self) -> None:
+        """Moxy has stopped waiting: close without another word."""
+        self._transport.abort()
+
+    def _close(self, reply: Reply) -> None:
+        """End the session from our side with a 421."""
+        self._receiver.close(replies.closing(self._service.hostname, reply))
+        self._write_output()
+        self._conversation.end_transaction()
+        self._end()
+
+    def _end(self) -> None:
+        """Close so that the client still gets our last words.
+
+        Closing a socket that holds unread octets resets the connection and may destroy our reply under way (T53): where
+        the client may still be sending, we say that we are done and read its octets into nothing until it closes.
+        """
+        self._closing = True
+        self.deadline = self._loop.time() + self._service.patience.farewell
+        if self._receiver.state is State.CONTENT or self._receiver.unread or not self._reading:
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+
+def _address(text: str) -> str:
+    """An address as routes and logs know it: no zone, IPv4 as IPv4 even on an IPv6 socket."""
+    address = text.partition("%")[0]
+    return address[7:] if address.startswith("::ffff:") and "." in address else address

@@ -1,0 +1,181 @@
+"""Conversation: what we say to a client. One method a verb; each gives exactly one reply.
+
+A verb that may have to wait is a coroutine, the others are plain functions. Syntax and order of the commands are
+settled before they come here (`moxy.smtp.receiver`); what is decided here is who may, where to, and what then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from structlog import get_logger
+
+from moxy.delivery import Flow
+from moxy.errors import TemporaryFailure
+from moxy.inbound.service import Service
+from moxy.inbound.transaction import Transaction
+from moxy.mail import Envelope, Recipient, Route, Session
+from moxy.smtp import command, replies
+from moxy.smtp.address import AddressError, ForwardPath
+from moxy.smtp.reply import Reply
+
+log = get_logger("moxy.inbound")
+
+Answer = Reply | Coroutine[Any, Any, Reply]
+
+
+class Conversation:
+    """The talk with one client, and the transaction it may have open."""
+
+    __slots__ = ("_asked", "_bad_commands", "_flow", "_service", "session", "transaction")
+
+    def __init__(self, service: Service, session: Session, flow: Flow) -> None:
+        self._service = service
+        self._flow = flow
+        self._bad_commands = 0
+        self._asked = 0  # recipients asked for in this transaction, accepted or not
+        self.session = session
+        self.transaction: Transaction | None = None
+
+    def handle(self, event: command.Command) -> Answer:
+        """Answer a command: a reply, or a coroutine that ends in one."""
+        return _VERBS[type(event)](self, event)
+
+    # -- session
+
+    def hello(self, event: command.Hello) -> Reply:
+        """HELO, EHLO: remember the name; a transaction in progress is over (RFC 5321 §4.1.4)."""
+        self.end_transaction()
+        self.session.hello = event.name
+        self.session.extended = event.extended
+        if event.extended:
+            return self._service.offer.ehlo_reply(self._service.hostname)
+        return replies.hello(self._service.hostname)
+
+    def noop(self, _: command.Command) -> Reply:
+        """NOOP."""
+        return replies.OK
+
+    def verify(self, _: command.Command) -> Reply:
+        """VRFY: we cannot know, and would not tell (T36)."""
+        return replies.CANNOT_VERIFY
+
+    def expand(self, _: command.Command) -> Reply:
+        """EXPN: we keep no lists."""
+        return replies.NOT_IMPLEMENTED
+
+    def help(self, _: command.Command) -> Reply:
+        """HELP."""
+        return replies.HELP
+
+    def quit(self, _: command.Command) -> Reply:
+        """QUIT: answered at once; destinations are left alone after (T35)."""
+        self.end_transaction()
+        return replies.closing(self._service.hostname, replies.BYE)
+
+    def invalid(self, event: command.Invalid) -> Reply:
+        """What is no command; too many of them end the session."""
+        self._bad_commands += 1
+        if self._bad_commands > self._service.bounds.bad_commands:
+            return replies.closing(self._service.hostname, replies.TOO_MANY_ERRORS)
+        if event.reply.code == replies.CLOSING_CODE:
+            return replies.closing(self._service.hostname, event.reply)
+        return event.reply
+
+    # -- transaction
+
+    def mail(self, event: command.Mail) -> Reply:
+        """MAIL: local checks only; destinations hear of it with their first recipient (D1, T6)."""
+        service = self._service
+        if 0 < service.bounds.message_size < event.size:
+            return replies.MESSAGE_TOO_BIG
+        envelope = Envelope(service.identify(), event.path, size=event.size, body=event.body)
+        self.transaction = Transaction(service, self.session, envelope, self._flow)
+        self._asked = 0
+        return replies.SENDER_OK
+
+    async def rcpt(self, event: command.Rcpt) -> Reply:
+        """RCPT: find the route, ask the destination while the client waits."""
+        transaction = self._open_transaction()
+        self._asked += 1
+        if self._asked > self._service.bounds.recipients:
+            return replies.TOO_MANY_RECIPIENTS
+        try:
+            route = await self._route(event.path)
+        except TemporaryFailure as failure:
+            log.warning("lookup_failed", recipient=event.path.text, reason=str(failure))
+            return replies.LOOKUP_FAILED
+        if route is None:
+            return replies.RELAYING_DENIED
+        return await transaction.rcpt(Recipient(event.path), route)
+
+    async def _route(self, path: ForwardPath) -> Route | None:
+        route = await self._service.routes.lookup(self._postmaster() if path.is_postmaster else path)
+        return route or self._service.relay(self.session.client)
+
+    def _postmaster(self) -> ForwardPath:
+        """Whose route the bare <Postmaster> takes (T46)."""
+        address = self._service.postmaster or f"postmaster@{self._service.hostname}"
+        try:
+            return ForwardPath.parse(address)
+        except AddressError as error:  # a host name that is no domain
+            raise TemporaryFailure(f"{address}: {error}") from error
+
+    async def data(self, _: command.Data) -> Reply:
+        """DATA: 354 once every destination is ready."""
+        reply = await self._open_transaction().data()
+        return replies.START_MAIL_INPUT if reply.intermediate else reply
+
+    def content(self, block: bytes) -> None:
+        """A clean block of content."""
+        self._open_transaction().write(block)
+
+    def fault(self, reply: Reply) -> None:
+        """The content is not fit to be delivered; its end will be answered so."""
+        self._open_transaction().fail(reply)
+
+    async def end_of_data(self, event: command.EndOfData) -> Reply:
+        """The final dot: the verdict."""
+        transaction = self._open_transaction()
+        try:
+            return await transaction.finish(event.octets)
+        finally:
+            self.transaction = None
+
+    def reset(self, _: command.Rset) -> Reply:
+        """RSET: give the transaction up."""
+        self.end_transaction()
+        return replies.OK
+
+    def _open_transaction(self) -> Transaction:
+        if self.transaction is None:
+            raise RuntimeError("no transaction is open")  # the table of states does not let this happen
+        return self.transaction
+
+    def end_transaction(self) -> None:
+        """Give up whatever is open."""
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+
+    def end(self) -> None:
+        """The client is gone."""
+        self.end_transaction()
+        self.session.end()
+
+
+_VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]] = {
+    command.Hello: Conversation.hello,
+    command.Mail: Conversation.mail,
+    command.Rcpt: Conversation.rcpt,
+    command.Data: Conversation.data,
+    command.EndOfData: Conversation.end_of_data,
+    command.Rset: Conversation.reset,
+    command.Noop: Conversation.noop,
+    command.Vrfy: Conversation.verify,
+    command.Expn: Conversation.expand,
+    command.Help: Conversation.help,
+    command.Quit: Conversation.quit,
+    command.Invalid: Conversation.invalid,
+}

@@ -1,0 +1,128 @@
+"""Service: what every connection of a listener shares, its settings and the parts it works with."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+
+from moxy.accounting.recorder import Recorder
+from moxy.delivery import Directory
+from moxy.mail import Route
+from moxy.net.deadlines import Sweeper
+from moxy.routes import RouteTable
+from moxy.smtp import limits
+from moxy.smtp.extension import Offer
+
+if TYPE_CHECKING:
+    from moxy.inbound.connection import ClientConnection
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long a client may take; seconds, but for the rate (contract §4, T37, T39)."""
+
+    hello: float = 30.0
+    """From our greeting to its HELO or EHLO."""
+    command: float = 300.0
+    """For its next command; a started line does not count."""
+    block: float = 180.0
+    """Between two blocks of content."""
+    content: float = 1800.0
+    """For all content of a message."""
+    minimum_rate: int = 500
+    """Octets a second of content, over any minute that we did not hold it up ourselves."""
+    farewell: float = 5.0
+    """To take our last reply, after we have closed the session."""
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How much a client may send (contract §4). Octets and counts."""
+
+    message_size: int = limits.MESSAGE_SIZE
+    recipients: int = limits.RECIPIENTS
+    hops: int = 50
+    """Received fields before a loop is called (RFC 5321 §6.3)."""
+    bad_commands: int = 10
+    """Commands we could not obey before the session is ended."""
+    sessions: int = 10_000
+    """Clients connected at once."""
+    command_line: int = limits.COMMAND_LINE
+
+
+def no_relay(client: str) -> Route | None:
+    """The default for who may send to domains without a route: nobody."""
+    del client
+    return None
+
+
+@dataclass(slots=True)
+class Service:
+    """The settings of a listener, and the parts that its connections work with."""
+
+    hostname: str
+    routes: RouteTable
+    directory: Directory
+    recorder: Recorder
+    sweeper: Sweeper
+    banner: str = "ESMTP Moxy"
+    patience: Patience = field(default_factory=Patience)
+    bounds: Bounds = field(default_factory=Bounds)
+    relay: Callable[[str], Route | None] = no_relay
+    """The route for recipients without one, for a client's address; None refuses (`allowRelayFrom`)."""
+    postmaster: str = ""
+    """The address whose route takes the bare <Postmaster> (RFC 5321 §4.5.1); empty: that of our own host name."""
+    clock: Callable[[], float] = time.time
+    offer: Offer = field(init=False)
+    connections: set[ClientConnection] = field(init=False, default_factory=set)
+    draining: bool = field(init=False, default=False)
+    identify: Callable[[], str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.offer = Offer(size=self.bounds.message_size)
+        self.identify = identifiers()
+
+    def trace_date(self) -> str:
+        """Now, as the trace field writes it (RFC 5322 §3.3)."""
+        return _date_of(int(self.clock()))
+
+    def drain(self) -> None:
+        """Take no new transaction: idle clients get 421 now, the others when their message is answered."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.drain()
+
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def _base32(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 32)
+        digits = _ALPHABET[digit] + digits
+    return digits or "0"
+
+
+def identifiers() -> Callable[[], str]:
+    """Make short names that no two sessions or transactions of this host share: start time, process, running number."""
+    prefix = _base32(time.time_ns() // 1_000_000) + _base32(os.getpid())
+    numbers = itertools.count()
+    return lambda: f"{prefix}{next(numbers):x}"
+
+
+_dates: dict[int, str] = {}
+
+
+def _date_of(second: int) -> str:
+    """The date of a second, made once: every message of that second shares it."""
+    date = _dates.get(second)
+    if date is None:
+        _dates.clear()
+        date = _dates[second] = formatdate(second, localtime=True)
+    return date

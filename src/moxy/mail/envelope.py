@@ -1,0 +1,36 @@
+"""Envelope and Recipient: who sends to whom (RFC 5321 §2.3.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moxy.smtp.address import ForwardPath, ReversePath
+
+
+class Recipient:
+    """One accepted or asked-for forward-path of a transaction. Compared by identity: the same path may come twice (T47)."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: ForwardPath) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Recipient({self.path})"
+
+
+class Envelope:
+    """The envelope in the making: one reverse-path, its MAIL parameters, and the recipients accepted so far.
+
+    `size` is the SIZE= the client declared (octets, 0 if none; RFC 1870), `body` the BODY= value ("" if none; RFC 6152).
+    """
+
+    __slots__ = ("body", "id", "recipients", "reverse_path", "size")
+
+    def __init__(self, id: str, reverse_path: ReversePath, *, size: int = 0, body: str = "") -> None:
+        self.id = id
+        self.reverse_path = reverse_path
+        self.size = size
+        self.body = body
+        self.recipients: list[Recipient] = []

@@ -1,0 +1,10 @@
+"""We are the client: from a route to the mail server behind it.
+
+directory    Directory: the destinations behind a route, and the pools they share
+destination  SmtpDestination: candidates in order, leases, settings
+pool         Pool: the connections to one host, few and proved alive
+connect      how a connection comes about: addresses, greeting, EHLO
+upstream     Upstream: one connection, its octets, replies and deadlines
+relay        RelayDelivery: one transaction over one connection
+hiding       what of a destination's replies must not reach a client
+"""

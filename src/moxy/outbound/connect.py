@@ -1,0 +1,94 @@
+"""How a connection to a destination comes about: its addresses, TCP, the greeting, EHLO (RFC 5321 §3.1, §3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from functools import partial
+
+from structlog import get_logger
+
+from moxy.mail import Host
+from moxy.outbound.upstream import Ground, Owner, Upstream
+from moxy.smtp import replies
+from moxy.smtp.reply import Reply
+
+log = get_logger("moxy.outbound")
+
+
+async def connect(host: Host, ground: Ground, owner: Owner) -> Upstream | Reply:
+    """Connect to `host` and shake hands; returns the reply for the client where that fails. Needs a task to run in."""
+    loop = asyncio.get_running_loop()
+    try:
+        addresses = await asyncio.wait_for(_addresses(host, loop), ground.connect)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
+        return replies.DESTINATION_UNREACHABLE
+    for address in addresses:
+        upstream = Upstream(host, ground, owner, loop)
+        try:
+            transport, _ = await asyncio.wait_for(
+                loop.create_connection(partial(_itself, upstream), address, host.port), ground.connect
+            )
+        except (OSError, TimeoutError) as error:
+            log.warning("not_connected", destination=str(host), address=address, reason=_reason(error))
+            continue
+        if _is_ourselves(transport, ground):
+            upstream.lose(replies.LOOP_TO_SELF)
+            return replies.LOOP_TO_SELF
+        return await _shake_hands(upstream, address, ground)
+    return replies.DESTINATION_UNREACHABLE
+
+
+def _itself(upstream: Upstream) -> Upstream:
+    return upstream
+
+
+async def _addresses(host: Host, loop: asyncio.AbstractEventLoop) -> list[str]:
+    """The host's addresses, in the order of the system's resolver; a literal is its own."""
+    try:
+        return [str(ipaddress.ip_address(host.name))]
+    except ValueError:
+        found = await loop.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
+    """Did we reach one of our own listeners? Then the route loops (T44)."""
+    peer = transport.get_extra_info("peername") or ("", 0)
+    own = transport.get_extra_info("sockname") or ("", 0)
+    return peer[0] == own[0] and peer[1] in ground.own_ports
+
+
+async def _shake_hands(upstream: Upstream, address: str, ground: Ground) -> Upstream | Reply:
+    """Await the greeting, say EHLO, or HELO to a server that knows no EHLO (RFC 5321 §3.2)."""
+    (greeting,) = await upstream.greeting
+    if greeting.code != 220:
+        return _refused(upstream, greeting)
+    hostname = ground.hostname.encode()
+    (reply,) = await upstream.exchange(b"EHLO " + hostname, patience=ground.reply)
+    names = {upstream.host.name, address, _first_word(greeting), _first_word(reply)}
+    if reply.permanent and upstream.lost is None:
+        (reply,) = await upstream.exchange(b"HELO " + hostname, patience=ground.reply)
+        names.add(_first_word(reply))
+    if not reply.positive:
+        return _refused(upstream, reply)
+    upstream.hide({name for name in names if "." in name or name == upstream.host.name or ":" in name})
+    return upstream
+
+
+def _refused(upstream: Upstream, reply: Reply) -> Reply:
+    """The destination does not want to talk to us now: that is no verdict on a recipient, so never a 5xx (T23)."""
+    log.warning("destination_refuses_sessions", destination=str(upstream.host), reply=str(reply))
+    lost = upstream.lost
+    upstream.quit()
+    return lost or replies.DESTINATION_UNREACHABLE
+
+
+def _first_word(reply: Reply) -> str:
+    return reply.lines[0].partition(" ")[0] if reply.lines else ""
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,105 @@
+"""SmtpDestination: a mail server, or several that stand in for each other, as somewhere a message can go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from moxy.delivery import Flow
+from moxy.mail import Envelope, Mode, Session
+from moxy.outbound.pool import Pool
+from moxy.outbound.relay import RelayDelivery
+from moxy.outbound.upstream import Ground, Upstream
+from moxy.smtp import replies
+from moxy.smtp.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a destination's hosts are spoken with."""
+
+    lease: Literal["transaction", "session"] = "transaction"
+    """How long a client keeps a connection: for a transaction (shared), or until it leaves (one to one)."""
+    connections: int = 40
+    """Most connections at once to a host. Postfix takes 50 of one client by default (smtpd_client_connection_count_limit)."""
+    transactions: int = 100
+    """Most transactions on one connection."""
+    eight_bit: Literal["refuse", "pass"] = "refuse"
+    """What to do with 8-bit content for a host without 8BITMIME (T9)."""
+
+
+class SmtpDestination:
+    """The hosts behind one copy of a message: the first that can be reached gets it."""
+
+    def __init__(self, name: str, mode: Mode, pools: Sequence[Pool], settings: Settings, ground: Ground) -> None:
+        self.name = name
+        self.settings = settings
+        self.ground = ground
+        self._mode = mode
+        self._pools = {pool.host: pool for pool in pools}
+        self._leased: dict[str, Upstream] = {}  # session id -> connection kept for it
+
+    @property
+    def unused(self) -> bool:
+        """Is no connection of it open? Then it can be forgotten and made anew when needed."""
+        return not self._leased and all(pool.unused for pool in self._pools.values())
+
+    def open(self, session: Session, envelope: Envelope, flow: Flow) -> RelayDelivery:
+        """Begin a delivery (see `moxy.delivery`)."""
+        return RelayDelivery(self, session, envelope, flow)
+
+    async def lease(self, session: Session, deadline: float) -> Upstream | Reply:
+        """A connection to the first host that can be reached; the last host's reply where none can."""
+        kept = self._leased.get(session.id)
+        if kept is not None:
+            if kept.lost is None:
+                return kept
+            del self._leased[session.id]
+        loop = asyncio.get_running_loop()
+        answer: Upstream | Reply = replies.DESTINATION_UNREACHABLE
+        for pool in self._candidates(loop.time()):
+            answer = await pool.lease(deadline)
+            if isinstance(answer, Upstream):
+                if self.settings.lease == "session":
+                    self._keep(session, answer)
+                return answer
+            if loop.time() >= deadline:
+                break
+        return answer
+
+    def give_back(self, session: Session, upstream: Upstream, *, clean: bool) -> None:
+        """The transaction is over; see `Pool.give_back`."""
+        if self._leased.get(session.id) is upstream and upstream.lost is None and not upstream.content_open:
+            upstream.lend(None)
+            if not clean:
+                upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
+        else:
+            self._leased.pop(session.id, None)
+            self._pools[upstream.host].give_back(upstream, clean=clean)
+
+    @staticmethod
+    def _judge_reset(upstream: Upstream, reply: Reply) -> None:
+        if not reply.positive:
+            upstream.lose(reply)
+
+    def _keep(self, session: Session, upstream: Upstream) -> None:
+        self._leased[session.id] = upstream
+
+        def end() -> None:
+            kept = self._leased.pop(session.id, None)
+            if kept is not None:
+                kept.quit()
+
+        session.at_end(end)
+
+    def _candidates(self, now: float) -> list[Pool]:
+        """Hosts in the order in which they are tried: as listed or drawn by weight, those that just failed last."""
+        pools = list(self._pools.values())
+        if len(pools) > 1:
+            if self._mode is Mode.BALANCE:
+                pools.sort(key=lambda pool: random.random() ** (1 / pool.host.weight), reverse=True)  # noqa: S311
+            pools.sort(key=lambda pool: pool.failing(now))
+        return pools

@@ -1,0 +1,155 @@
+"""Pool: the connections to one host. Few, reused, proved alive before use, and none of them a surprise.
+
+What to do for a lease is decided at once; only then is anything waited for:
+
+    an idle connection, used a moment ago   it goes as it is: its first replies prove it alive, before anything is promised
+    an idle connection, unused for a while  it answers RSET first, or the next one is taken (T24)
+    fewer than `limit` open                 a new one
+    otherwise                               the waiting room, until one is given back
+
+Last in, first out: what is not needed grows idle and is closed after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from moxy.mail import Host
+from moxy.outbound.connect import connect
+from moxy.outbound.upstream import Ground, Upstream
+from moxy.smtp import replies
+from moxy.smtp.reply import Reply
+
+FRESH: Final = 1.0
+"""Seconds after its last use that an idle connection is taken without asking it for a sign of life."""
+
+FORGIVEN: Final = 10.0
+"""Seconds for which a host that could not be reached is tried after the others."""
+
+
+class Pool:
+    """The connections to one host. `limit`: most at once; `transactions`: most on one connection."""
+
+    def __init__(self, host: Host, ground: Ground, *, limit: int, transactions: int) -> None:
+        self.host = host
+        self._ground = ground
+        self._limit = limit
+        self._transactions = transactions
+        self._open: set[Upstream] = set()
+        self._idle: list[Upstream] = []
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._connecting: set[asyncio.Task[Upstream | Reply]] = set()
+        self._failed = -FORGIVEN
+
+    @property
+    def unused(self) -> bool:
+        """Is nothing open and nobody waiting? Then the pool can be forgotten."""
+        return not (self._open or self._connecting or self._waiting)
+
+    def failing(self, now: float) -> bool:
+        """Could the host not be reached a moment ago? Then others of its destination come first (T38)."""
+        return now - self._failed < FORGIVEN
+
+    async def lease(self, deadline: float) -> Upstream | Reply:
+        """A connection for one transaction, or why there is none; `deadline` on the loop's clock ends the waiting."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._idle:
+                upstream = self._idle.pop()
+                if await self._alive(upstream, loop.time()):
+                    return upstream
+            elif len(self._open) + len(self._connecting) < self._limit:
+                return await self._connect(loop)
+            elif not await self._wait(loop, deadline):
+                return replies.DESTINATION_BUSY
+
+    async def _alive(self, upstream: Upstream, now: float) -> bool:
+        if upstream.lost is None and now - upstream.idle_since >= FRESH:
+            (reply,) = await upstream.exchange(b"RSET", patience=self._ground.prove)
+            if not reply.positive:
+                upstream.lose(reply)
+        return upstream.lost is None
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Upstream | Reply:
+        task = loop.create_task(connect(self.host, self._ground, self))
+        self._connecting.add(task)
+        try:
+            result = await task
+        finally:
+            self._connecting.discard(task)
+        if isinstance(result, Reply):
+            self._failed = loop.time()
+            self._call_next()
+        elif result.lost is None:
+            self._open.add(result)
+        else:
+            self._call_next()
+            return result.lost
+        return result
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> bool:
+        """Wait in the room; False when time ran out."""
+        place: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_at(deadline, _settle, place, False)
+        self._waiting.append(place)
+        called = await place
+        timer.cancel()
+        if not called and place in self._waiting:
+            self._waiting.remove(place)
+        return called
+
+    def _call_next(self) -> None:
+        """A connection, or room for one, has become free: the first who waits may try again."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(True)
+                return
+
+    def give_back(self, upstream: Upstream, *, clean: bool) -> None:
+        """The transaction is over. `clean`: nothing of it is left at the destination; otherwise RSET comes first."""
+        upstream.lend(None)
+        if upstream.lost is not None:
+            return
+        if upstream.content_open:
+            upstream.lose(replies.DESTINATION_LOST)  # half a message cannot be unsent: no dot, no delivery (T18)
+        elif clean:
+            self._keep(upstream)
+        else:
+            upstream.request((b"RSET",), self._ground.reply, lambda answers: self._cleaned(upstream, answers[0]))
+
+    def _cleaned(self, upstream: Upstream, reply: Reply) -> None:
+        if reply.positive:
+            self._keep(upstream)
+        else:
+            upstream.lose(reply)
+
+    def _keep(self, upstream: Upstream) -> None:
+        if upstream.transactions >= self._transactions:
+            upstream.quit()
+            return
+        now = asyncio.get_running_loop().time()
+        upstream.idle_since = now
+        upstream.deadline = now + self._ground.idle
+        self._idle.append(upstream)
+        self._call_next()
+
+    def ended(self, upstream: Upstream) -> None:
+        """A connection has ended, or is about to."""
+        if upstream in self._open:
+            self._open.discard(upstream)
+            if upstream in self._idle:
+                self._idle.remove(upstream)
+            self._call_next()
+
+    def close(self) -> None:
+        """Say QUIT on every idle connection."""
+        for upstream in tuple(self._idle):
+            upstream.quit()
+
+
+def _settle(place: asyncio.Future[bool], called: bool) -> None:
+    if not place.done():
+        place.set_result(called)

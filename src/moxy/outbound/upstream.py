@@ -1,0 +1,289 @@
+"""Upstream: one connection to a destination, its octets, its replies, its deadlines.
+
+The only place of `outbound` that holds a transport. Who asks gets all replies of a group at once, and always as many as
+were asked for: where the destination falls silent, breaks the protocol or goes away, the missing ones are ours (4xx),
+and `lost` says why. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from structlog import get_logger
+
+from moxy.mail import Host
+from moxy.net.deadlines import NEVER, Sweeper
+from moxy.outbound import hiding
+from moxy.smtp import replies
+from moxy.smtp.extension import Extensions
+from moxy.smtp.reply import Reply, ReplyError
+from moxy.smtp.sender import Sender
+
+WRITE_AHEAD: Final = 262_144
+"""Octets that may wait in us for a destination before its readers are paused: the bounded buffer of contract T22."""
+
+log = get_logger("moxy.outbound")
+
+
+@dataclass(slots=True)
+class Ground:
+    """What every connection of a process to its destinations needs to know."""
+
+    hostname: str
+    sweeper: Sweeper
+    hide: bool = True
+    """Replace destinations' own names in their replies."""
+    own_ports: frozenset[int] = frozenset()
+    """Ports we listen on ourselves: a connection to one of them at our own address is a loop (T44)."""
+    connect: float = 5.0
+    """Seconds for a connection to one address (T38)."""
+    connect_total: float = 20.0
+    """Seconds to find a host that answers, over all candidates of a recipient (T38)."""
+    reply: float = 60.0
+    """Seconds for the greeting, EHLO, MAIL, RCPT and RSET."""
+    data: float = 60.0
+    """Seconds for the 354."""
+    final: float = 480.0
+    """Seconds for the reply to the final dot; shorter than the client's own 10 minutes (T37)."""
+    idle: float = 60.0
+    """Seconds an unused connection is kept."""
+    prove: float = 5.0
+    """Seconds for a kept connection to prove that it is alive."""
+
+
+class Owner(Protocol):
+    """Who is told that a connection it keeps has ended."""
+
+    def ended(self, upstream: Upstream) -> None:
+        """The connection is gone; it is of no more use."""
+        ...
+
+
+class Writer(Protocol):
+    """Who writes content to a connection, and is told when it is full."""
+
+    def block(self) -> None:
+        """No more, for now."""
+        ...
+
+    def unblock(self) -> None:
+        """It takes more again."""
+        ...
+
+
+class _Group:
+    """Commands asked together, and the replies that have come."""
+
+    __slots__ = ("done", "missing", "patience", "replies")
+
+    def __init__(self, missing: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
+        self.missing = missing
+        self.patience = patience
+        self.done = done
+        self.replies: list[Reply] = []
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to one host of a destination."""
+
+    __slots__ = (
+        "_full", "_ground", "_groups", "_loop", "_owner", "_sender", "_transport", "_writer", "deadline",
+        "greeting", "hidden", "host", "idle_since", "lost", "transactions",
+    )  # fmt: skip
+
+    def __init__(self, host: Host, ground: Ground, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self._ground = ground
+        self._owner = owner
+        self._loop = loop
+        self._sender = Sender()
+        self._transport: asyncio.Transport | None = None
+        self._groups: deque[_Group] = deque()
+        self._writer: Writer | None = None
+        self._full = False
+        self.greeting: asyncio.Future[list[Reply]] = loop.create_future()
+        self.hidden: re.Pattern[str] | None = None
+        self.host = host
+        self.transactions = 0
+        """Transactions begun on this connection."""
+        self.idle_since = 0.0
+        self.deadline = NEVER
+        self.lost: Reply | None = None
+        """Why the connection is of no more use, once it is not."""
+
+    # -- asking
+
+    def request(self, lines: tuple[bytes, ...], patience: float, done: Callable[[list[Reply]], None]) -> None:
+        """Send commands in as few writes as the destination allows; `done` gets one reply for each, in order."""
+        if self.lost is not None:
+            done([self.lost] * len(lines))
+            return
+        for line in lines:
+            self._sender.command(line)
+        self._await(len(lines), patience, done)
+        self.flush()
+
+    async def exchange(self, *lines: bytes, patience: float) -> list[Reply]:
+        """`request`, to be awaited."""
+        answers: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self.request(lines, patience, answers.set_result)
+        return await answers
+
+    async def commit(self) -> Reply:
+        """Send the final dot behind the content and wait for the verdict."""
+        if self.lost is not None:
+            return self.lost
+        answers: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self._sender.end_of_data()
+        self._await(1, self._ground.final, answers.set_result)
+        self.flush()
+        return (await answers)[0]
+
+    def _await(self, count: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
+        if not self._groups:
+            self.deadline = self._loop.time() + patience
+        self._groups.append(_Group(count, patience, done))
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the destination announced."""
+        return self._sender.extensions
+
+    # -- content
+
+    def write(self, block: bytes) -> None:
+        """Gather content, in wire form; without effect once the destination has refused it or is gone."""
+        if self._sender.content_open:
+            self._sender.content(block)
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        if self._transport is not None and (output := self._sender.take_output()):
+            self._transport.write(output)
+
+    @property
+    def content_open(self) -> bool:
+        """Is the destination in the middle of our content? Then only the final dot or closing can end it."""
+        return self._sender.content_open
+
+    def lend(self, writer: Writer | None) -> None:
+        """Say who is to be paused while the connection is full; None: nobody."""
+        if self._full and self._writer is not None:
+            self._writer.unblock()
+        self._writer = writer
+        if self._full and writer is not None:
+            writer.block()
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected: the destination speaks first."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_AHEAD)
+        self._ground.sweeper.watched.add(self)
+        self._await(1, self._ground.reply, self._greeted)
+
+    def _greeted(self, answers: list[Reply]) -> None:
+        if not self.greeting.done():
+            self.greeting.set_result(answers)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who asked."""
+        sender, groups = self._sender, self._groups
+        try:
+            sender.receive(data)
+            while self.lost is None and (reply := sender.next_reply()) is not None:
+                if groups:
+                    self._reply(groups, reply)
+                else:
+                    self._early(reply)
+        except ReplyError as error:
+            log.warning("protocol_error", destination=str(self.host), reason=str(error))
+            self.lose(replies.DESTINATION_GARBLED)
+        self.flush()
+
+    def _reply(self, groups: deque[_Group], reply: Reply) -> None:
+        group = groups[0]
+        group.replies.append(reply)
+        group.missing -= 1
+        if not group.missing:
+            groups.popleft()
+            self.deadline = self._loop.time() + groups[0].patience if groups else NEVER
+            group.done(group.replies)
+
+    def _early(self, reply: Reply) -> None:
+        """A verdict in the middle of content (T21). A refusal stands; anything else makes no sense there."""
+        refused = reply.transient or reply.permanent
+        self.lose(reply if refused else replies.DESTINATION_GARBLED)
+
+    def eof_received(self) -> bool:
+        """The destination has closed."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        del exc
+        self._ground.sweeper.watched.discard(self)
+        self.lose(replies.DESTINATION_LOST)
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The destination does not keep up."""
+        self._full = True
+        if self._writer is not None:
+            self._writer.block()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._full = False
+        if self._writer is not None:
+            self._writer.unblock()
+
+    # -- the end
+
+    def expire(self, now: float) -> None:
+        """The sweeper found our deadline passed: silent when it owed a reply, or idle for long enough."""
+        del now
+        if self._groups:
+            self.lose(replies.DESTINATION_SILENT)
+        else:
+            self.quit()
+
+    def quit(self) -> None:
+        """End the session politely; nobody waits for it."""
+        if self.lost is None and not self._groups and not self.content_open:
+            self._owner.ended(self)
+            self.request((b"QUIT",), self._ground.prove, lambda _: self.lose(replies.DESTINATION_LOST))
+        else:
+            self.lose(replies.DESTINATION_LOST)
+
+    def lose(self, why: Reply) -> None:
+        """Close at once, without a final dot; who still waits for replies gets `why`."""
+        if self.lost is not None:
+            return
+        self.lost = why
+        self.deadline = NEVER
+        if self._transport is not None:
+            self._transport.abort()
+        if self._full:
+            self.resume_writing()
+        self._owner.ended(self)
+        groups, self._groups = self._groups, deque()
+        for group in groups:
+            group.done(group.replies + [why] * group.missing)
+
+    # -- what it says to the client
+
+    def hide(self, names: set[str]) -> None:
+        """From now on, these names of the destination must not reach a client."""
+        if self._ground.hide:
+            self.hidden = hiding.pattern(names, self._ground.hostname)
+
+    def veiled(self, reply: Reply) -> Reply:
+        """The reply without the destination's own names."""
+        return reply.replaced(self.hidden, self._ground.hostname) if self.hidden is not None else reply

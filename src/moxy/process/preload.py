@@ -1,0 +1,38 @@
+"""What Python would load only when it is first needed, loaded now.
+
+After privileges are dropped the interpreter and this checkout may lie where the new user cannot read. Importing these
+modules is their whole use here.
+"""
+
+from __future__ import annotations
+
+import asyncio.sslproto
+import concurrent.futures.thread
+import encodings.ascii
+import encodings.idna
+import encodings.latin_1
+import encodings.punycode
+import encodings.unicode_escape
+import email.utils
+import linecache
+import stringprep
+import tokenize
+import traceback
+import unicodedata
+
+LOADED = (
+    asyncio.sslproto,
+    concurrent.futures.thread,
+    email.utils,
+    encodings.ascii,
+    encodings.idna,
+    encodings.latin_1,
+    encodings.punycode,
+    encodings.unicode_escape,
+    linecache,
+    stringprep,
+    tokenize,
+    traceback,
+    unicodedata,
+)
+"""Named so that no tool takes the imports for unused."""

@@ -1,0 +1,67 @@
+"""From root to an unprivileged user, once and for good (the original's `runas`)."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+
+from moxy.errors import MoxyError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user to become: numbers of user and group, and the groups that the user is in besides (none for a bare number)."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def identity(runas: str) -> Identity:
+    """Who `runas` (`user`, `user:group`, names or numbers) means. Raises MoxyError if there is no such user or it is root."""
+    user, _, group = runas.partition(":")
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        uid, gid, name = entry.pw_uid, entry.pw_gid, entry.pw_name
+    except KeyError:
+        if not (user.isdigit() and group):
+            raise MoxyError(f"runas: there is no user `{user}` on this machine") from None
+        uid, gid, name = int(user), -1, user  # a number without an entry needs its group spelled out
+    if group:
+        try:
+            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        except KeyError:
+            raise MoxyError(f"runas: there is no group `{group}` on this machine") from None
+    if uid == 0:
+        raise MoxyError("runas: root is no unprivileged user; name another, for example `nobody`")
+    return Identity(name, uid, gid)
+
+
+def required(runas: str) -> Identity | None:
+    """The identity to take on before serving; None when we are nobody special already.
+
+    Raises MoxyError where the process is root and no user is named, or where it is not root and cannot become that user.
+    """
+    if os.geteuid() == 0:
+        if not runas:
+            raise MoxyError(
+                "Moxy does not run as root: name an unprivileged user with `runas`, for example `runas nobody`"
+            )
+        return identity(runas)
+    if runas and identity(runas).uid != os.geteuid():
+        raise MoxyError(f"runas: only root can become `{runas}`; start Moxy as root, or as that user")
+    return None
+
+
+def drop(to: Identity) -> None:
+    """Become `to`: supplementary groups, group, user, in this order. Raises MoxyError if a way back would be left."""
+    try:
+        os.setgroups([])
+        os.setresgid(to.gid, to.gid, to.gid)
+        os.setresuid(to.uid, to.uid, to.uid)
+    except OSError as error:
+        raise MoxyError(f"runas: cannot become `{to.name}`: {error.strerror}") from error
+    if os.getresuid() != (to.uid,) * 3 or os.getresgid() != (to.gid,) * 3 or os.getgroups():
+        raise MoxyError(f"runas: privileges were not dropped to `{to.name}`")

@@ -1,0 +1,64 @@
+"""Start in order: bind, load, drop privileges, serve.
+
+Low ports are bound and files opened while we may; nothing of a client is read before we are nobody in particular.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import uvloop
+
+from moxy.config.schema import Config, Listener
+from moxy.net import listening
+from moxy.process import daemon, preload, privileges, worker
+from moxy.process.assembly import assemble
+from moxy.process.privileges import Identity
+from moxy.process.tables import build_tables
+
+__all__ = ["bind", "preload", "run", "serve", "with_port"]
+
+
+def run(config: Config, *, detach: bool = False) -> None:
+    """Run Moxy until it is told to stop, in the background with `detach`. Raises MoxyError if it cannot start."""
+    user = privileges.required(config.runas)
+    sockets = bind(config)
+    build_tables(config)  # what is wrong with a table is told while there is somebody to read it
+    if detach:
+        daemon.detach()
+    serve(config, sockets, user)
+
+
+def serve(config: Config, sockets: list[socket.socket], user: Identity | None) -> None:
+    """Serve on sockets that are bound already, as `user`, until told to stop."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    with daemon.pid_file(config.pid_file, user):
+        parts = assemble(config, frozenset(sock.getsockname()[1] for sock in sockets), loop, user)
+        if user is not None:
+            privileges.drop(user)
+        try:
+            loop.run_until_complete(worker.serve(parts, sockets))
+        finally:
+            loop.close()
+
+
+def bind(config: Config) -> list[socket.socket]:
+    """Listen on every endpoint of every listener."""
+    return listening.bind(
+        (endpoint.host, endpoint.port) for section in config.listener.values() for endpoint in section.listen
+    )
+
+
+def with_port(config: Config, port: int) -> Config:
+    """The configuration with every listener on `port` instead (`moxy --port`)."""
+    listeners = {
+        name: Listener.model_validate({"listen": list(dict.fromkeys(f"{_host(host)}:{port}" for host in hosts))})
+        for name, hosts in ((name, [end.host for end in section.listen]) for name, section in config.listener.items())
+    }
+    return config.model_copy(update={"listener": listeners})
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

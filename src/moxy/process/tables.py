@@ -1,0 +1,48 @@
+"""From the configuration to the objects that say where mail goes: the route tables and the relay policy.
+
+One place for it, so that `moxy lookup` asks exactly what the server asks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moxy.config.schema import FileRoutes
+from moxy.errors import ConfigError, Problem
+from moxy.routes.chained import ChainedTable
+from moxy.routes.file import FileTable
+from moxy.routes.relay import RelayPolicy
+from moxy.routes.static import StaticTable
+
+if TYPE_CHECKING:
+    from moxy.config.schema import Config
+    from moxy.routes import RouteTable
+
+
+def build_tables(config: Config) -> RouteTable:
+    """All tables of the configuration as one. Raises ConfigError, with the mistakes of every table."""
+    tables = list(named_tables(config).values())
+    return tables[0] if len(tables) == 1 else ChainedTable(tables)
+
+
+def named_tables(config: Config) -> dict[str, FileTable | StaticTable]:
+    """The tables by name, in the order in which they are asked. Raises ConfigError as `build_tables` does."""
+    destinations = config.destination_routes()
+    tables: dict[str, FileTable | StaticTable] = {}
+    problems: list[Problem] = []
+    for name, section in config.routes.items():
+        if not isinstance(section, FileRoutes):
+            tables[name] = StaticTable(section.route(destinations))
+            continue
+        try:
+            tables[name] = FileTable(section.path, section.mode, destinations)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return tables
+
+
+def build_relay(config: Config) -> RelayPolicy:
+    """Who may send to domains that no table knows, and through which hosts."""
+    return RelayPolicy(config.relay.allow_from, config.relay.route)

@@ -1,0 +1,91 @@
+"""Hosts as a route table has them: `mail.example.org:2525`, `192.0.2.1`, `[2001:db8::1]:25`, with commas between.
+
+Rules: pure. Names become lower case and IPv6 addresses get their shortest spelling, so that the same hosts give equal
+routes however they were written: their recipients then share one connection and one copy.
+
+RFC 952, RFC 1123 §2.1 (host names; with the underscore, which container networks use), RFC 4291 §2.2, RFC 3986 §3.2.2.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from moxy.mail.route import SMTP_PORT, Host
+
+_NAME_LIMIT: Final = 253
+"""Characters in a host name: RFC 1035 §2.3.4, less the length octets of the first label and of the root."""
+
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+
+
+def parse_hosts(text: str) -> tuple[Host, ...]:
+    """The hosts in a list with commas, blanks around them allowed.
+
+    Raises ValueError, with a text that says what was expected, for an empty list or item, a bad one, or one that comes
+    twice: mode `all` would deliver every message to it twice.
+    """
+    hosts: list[Host] = []
+    for item in text.split(","):
+        host = parse_host(item.strip(" \t"))
+        if host in hosts:
+            raise ValueError(f"`{host}` stands there twice")
+        hosts.append(host)
+    return tuple(hosts)
+
+
+def parse_host(text: str) -> Host:
+    """One `host`, `host:port` or `[IPv6 address]:port`; without a port 25. Raises ValueError as `parse_hosts` does."""
+    if not text:
+        raise ValueError("expected host:port, or several with commas between")
+    if text.startswith("["):
+        name, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"bad host {shown(text)}: expected `[IPv6 address]:port`")
+        return Host(_ipv6(name), _port(rest[1:]) if rest else SMTP_PORT)
+    if text.count(":") > 1:
+        raise ValueError(f"bad host {shown(text)}: an IPv6 address needs brackets, as in `[2001:db8::1]:25`")
+    name, colon, port = text.partition(":")
+    return Host(_name(name), _port(port) if colon else SMTP_PORT)
+
+
+def harmless(text: str) -> str:
+    """`text` as an error message may show it: short, with nothing that a terminal would obey."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short)
+
+
+def shown(text: str) -> str:
+    """The same between back quotes."""
+    return f"`{harmless(text)}`"
+
+
+def _port(text: str) -> int:
+    if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"bad port {shown(text)}: expected a number from 1 to 65535")
+    return int(text)
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(IPv6Address(text))
+    except ValueError:
+        raise ValueError(f"bad host {shown(text)}: expected an IPv6 address between the brackets") from None
+
+
+def _name(text: str) -> str:
+    name = text.lower()
+    labels = name.removesuffix(".").split(".")
+    if len(name) > _NAME_LIMIT or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"bad host {shown(text)}: expected a host name or an IP address")
+    # A name whose last label is a number is taken for an address by every resolver.
+    return _ipv4(name) if labels[-1].isdigit() else name
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"bad host {shown(text)}: expected an IPv4 address, four numbers from 0 to 255") from None

@@ -1,0 +1,14 @@
+"""SMTP as a language: what may be said, in which order, and how it looks on the wire. No I/O, no clock.
+
+    limits      sizes of the protocol
+    address     reverse-paths and forward-paths
+    reply       Reply and its parser; replies: every one that Moxy itself gives
+    extension   EHLO keywords, and the parameters they make legal
+    command     one class a verb, and `parse`
+    state       the order of commands, as a table
+    content     the end of data, line ends, dot-stuffing
+    receiver    the server's side of a session
+    sender      the client's side of a session
+
+RFC 5321 and its companions; sections stand at what they govern.
+"""

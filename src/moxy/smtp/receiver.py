@@ -1,0 +1,260 @@
+"""Receiver: the server's side of an SMTP session as a value machine, without I/O (RFC 5321 §3; RFC 821's receiver-SMTP).
+
+The driver's whole contract:
+
+    receiver.receive(block)          # octets from the client; only stored
+    event = receiver.next_event()    # one event, or None: more octets are needed, or an answer is due first
+    receiver.answer(event, reply)    # the reply to that event; moves the state
+    octets = receiver.take_output()  # everything to write now
+
+Events are the commands of `moxy.smtp.command`, plus `Content` and `ContentFault` between DATA and `EndOfData`. Each
+command is answered exactly once; replies leave in the order of the commands, whatever the order of the answers
+(contract P6, T1). While a command is unanswered no further event is given, except that RCPT commands may wait
+together, so that their destinations can be asked at the same time. `Content` and `ContentFault` are not answered.
+
+Rules:
+- What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse by us is `RuntimeError`.
+- Nothing grows with what the client sends: a line is capped, content passes in the blocks it came in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from moxy.smtp import limits, replies
+from moxy.smtp.command import Command, Data, EndOfData, Invalid, Mail, Quit, Rcpt, parse
+from moxy.smtp.content import EndOfDataFinder, LineEndAudit
+from moxy.smtp.reply import Reply
+from moxy.smtp.state import State, follow
+
+
+class Content:
+    """A block of content in wire form (dot-stuffed), clean of bare CR and LF. Never answered."""
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: bytes) -> None:
+        self.block = block
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Content) and self.block == other.block
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Content({self.block!r})"
+
+
+class ContentFault:
+    """This message must not be delivered; the rest of its content is read and thrown away up to the final dot.
+
+    `reply` is what `EndOfData` is to be answered with. Comes at most once a message, and is not answered itself.
+    """
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ContentFault) and self.reply == other.reply
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ContentFault({self.reply})"
+
+
+Event = Command | Content | ContentFault
+
+
+class _Awaited:
+    """A command given out, and its reply once that is known."""
+
+    __slots__ = ("command", "reply")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.reply: Reply | None = None
+
+
+_OUT_OF_ORDER: Final[dict[State, Reply]] = {
+    State.GREETED: replies.HELLO_FIRST,
+    State.READY: replies.MAIL_FIRST,
+    State.MAIL: replies.RCPT_FIRST,
+    State.RCPT: replies.NESTED_MAIL,
+}
+
+
+class Receiver:
+    """One client's session, from our greeting to QUIT. See the module for how it is driven."""
+
+    __slots__ = (
+        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_output", "_position",
+        "_size", "_skipping", "_waiting", "closed", "state",
+    )  # fmt: skip
+
+    def __init__(self, *, size: int = limits.MESSAGE_SIZE, command_line: int = limits.COMMAND_LINE) -> None:
+        """`size`: octets of the largest message (0: no limit); `command_line`: octets of the longest command line."""
+        self._size = size
+        self._command_line = command_line
+        self._buffer = b""
+        self._position = 0
+        self._skipping = False  # inside a command line that is too long
+        self._waiting: deque[_Awaited] = deque()
+        self._output: list[bytes] = []
+        self._finder = EndOfDataFinder()
+        self._audit = LineEndAudit()
+        self._end_found = False
+        self._faulty = False
+        self.state = State.GREETED
+        self.closed = False
+        """True once the session is over: QUIT was answered, or `close` was called. No event follows."""
+
+    # -- octets in, octets out
+
+    def receive(self, block: bytes) -> None:
+        """Store octets from the client."""
+        if self._position < len(self._buffer):
+            block = self._buffer[self._position :] + block
+        self._buffer = block
+        self._position = 0
+
+    @property
+    def unread(self) -> int:
+        """Octets received and not yet turned into events: what the driver bounds by not reading on."""
+        return len(self._buffer) - self._position
+
+    @property
+    def awaited(self) -> int:
+        """Commands given out and not yet answered."""
+        return len(self._waiting)
+
+    def take_output(self) -> bytes:
+        """Everything to be written now."""
+        output = self._output
+        if not output:
+            return b""
+        self._output = []
+        return output[0] if len(output) == 1 else b"".join(output)
+
+    def greet(self, reply: Reply) -> None:
+        """Put the greeting out: the 220, or a 554/421 that refuses the session (§3.1)."""
+        self._output.append(reply.wire)
+
+    def close(self, reply: Reply) -> None:
+        """End the session from our side with `reply` (421, §3.8). Commands not answered yet stay without an answer."""
+        self._output.append(reply.wire)
+        self.closed = True
+
+    # -- events
+
+    def next_event(self) -> Event | None:
+        """The next thing the client said, or None."""
+        if self.closed:
+            return None
+        if self.state is State.CONTENT:
+            return None if self._waiting else self._next_content()
+        if self._waiting and not self._may_overlap():
+            return None
+        line = self._next_line()
+        if line is None:
+            return None
+        command = line if isinstance(line, Invalid) else self._in_order(parse(line))
+        self._waiting.append(_Awaited(command))
+        return command
+
+    def answer(self, command: Command, reply: Reply) -> None:
+        """Give the reply to a command that `next_event` returned. It leaves when those before it have left.
+
+        Raises RuntimeError if the command is not waiting for an answer.
+        """
+        waiting = self._waiting
+        for awaited in waiting:
+            if awaited.command is command and awaited.reply is None:
+                awaited.reply = reply
+                break
+        else:
+            raise RuntimeError(f"{command} is not waiting for an answer")
+        while waiting and (due := waiting[0].reply) is not None:
+            self._settle(waiting.popleft().command, due)
+
+    def _settle(self, command: Command, reply: Reply) -> None:
+        """Put a reply out, and move the state as it says."""
+        self._output.append(reply.wire)
+        kind = type(command)
+        if kind is EndOfData:
+            self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
+        elif reply.positive or reply.intermediate:
+            following = follow(self.state, kind)
+            if following is State.CONTENT:
+                self._begin_content()
+            if following is not None:
+                self.state = following
+            self.closed = self.closed or kind is Quit
+
+    def _begin_content(self) -> None:
+        self._finder = EndOfDataFinder()
+        self._audit = LineEndAudit()
+        self._end_found = self._faulty = False
+
+    def _may_overlap(self) -> bool:
+        """May the next command be given out before the earlier ones are answered? Only RCPT after RCPT (T1)."""
+        return (
+            len(self._waiting) < limits.PARALLEL_RECIPIENTS
+            and type(self._waiting[-1].command) is Rcpt
+            and self._buffer[self._position : self._position + 5].upper() == b"RCPT "
+        )
+
+    def _next_line(self) -> bytes | Invalid | None:
+        """Cut one command line off the buffer. Only CRLF ends a line (§2.3.8)."""
+        start = self._position
+        end = self._buffer.find(b"\n", start)
+        if end < 0:
+            if self.unread > self._command_line:
+                self._skipping = True
+                self._buffer, self._position = self._buffer[-1:], 0
+            return None
+        self._position = end + 1
+        if self._skipping or end + 1 - start > self._command_line:
+            self._skipping = False
+            return Invalid(replies.LINE_TOO_LONG)
+        if self._buffer[end - 1 : end] != b"\r" or end == start:
+            return Invalid(replies.BARE_LINE_END_IN_COMMAND)
+        return self._buffer[start : end - 1]
+
+    def _in_order(self, command: Command) -> Command:
+        kind = type(command)
+        if kind is Invalid or follow(self.state, kind) is not None:
+            return command
+        if kind is Data and self.state is State.MAIL:
+            return Invalid(replies.NO_VALID_RECIPIENTS)  # T3: DATA pipelined behind recipients that were all refused
+        if kind is Mail and self.state is State.MAIL:
+            return Invalid(replies.NESTED_MAIL)
+        return Invalid(_OUT_OF_ORDER[self.state])
+
+    def _next_content(self) -> Event | None:
+        """The next clean block, the first fault, or the end; nothing more of this message once a fault was found."""
+        if not self._end_found and self._position < len(self._buffer):
+            block = self._buffer[self._position :] if self._position else self._buffer
+            passed, rest = self._finder.feed(block)
+            self._end_found = rest is not None
+            self._buffer, self._position = rest or b"", 0
+            if passed and not self._faulty:
+                return self._judge(passed) or Content(passed)
+        if not self._end_found:
+            return None
+        self._end_found = False
+        end = EndOfData(self._finder.octets)
+        self._waiting.append(_Awaited(end))
+        return end
+
+    def _judge(self, block: bytes) -> ContentFault | None:
+        fault = None
+        if not self._audit.clean(block):
+            fault = ContentFault(replies.BARE_LINE_END)  # T29
+        elif 0 < self._size < self._finder.octets:
+            fault = ContentFault(replies.MESSAGE_TOO_BIG)
+        self._faulty = fault is not None
+        return fault

@@ -1,0 +1,105 @@
+"""Every reply that Moxy itself ever sends, named, in one table. All others are a destination's own words.
+
+(One more, IMPOSSIBLE_ANSWER, stands in `reply` beside `pass_on`, which gives it in place of such words.)
+
+Rules:
+- The texts are short, kind and plain, and hold no host name. 220, 221 and 421 begin with ours on the wire (RFC 5321
+  §4.2): `greeting` and `closing` put it there, and they are not to be sent without.
+- Every reply has an enhanced status code, except 3xx, the greeting and the answers to HELO and EHLO (RFC 2034 §4).
+
+RFC 5321 §4.2.2 to §4.3.2 (codes); RFC 3463 §3 (enhanced status codes); T1 to T55 are the traps of the contract.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from moxy.smtp.reply import Reply
+
+CLOSING_CODE: Final = 421
+"""The code that says: and now I close the connection (RFC 5321 §3.8)."""
+
+
+def greeting(hostname: str, banner: str) -> Reply:
+    """The first reply of a session (RFC 5321 §3.1): our name, then the operator's banner."""
+    return Reply(220, "", f"{hostname} {banner}".rstrip())
+
+
+def hello(hostname: str) -> Reply:
+    """The answer to HELO (RFC 5321 §4.1.1.1). That to EHLO names extensions: see `extension.Offer`."""
+    return Reply(250, "", hostname)
+
+
+def closing(hostname: str, reply: Reply) -> Reply:
+    """`reply`, a 221 or 421 of the table, with our name in front of its text (RFC 5321 §4.2.2)."""
+    first, *others = reply.lines
+    return Reply(reply.code, reply.status, f"{hostname} {first}", *others)
+
+
+def bad_address(status: str, text: str) -> Reply:
+    """The refusal of a path, from an AddressError's status and text: 501, or 553 for non-ASCII (RFC 6531 §3.5)."""
+    return Reply(553 if status == "6.7" else 501, status, text)
+
+
+def bad_hello(text: str) -> Reply:
+    """The refusal of the argument of HELO or EHLO, from an AddressError's text (RFC 5321 §4.1.1.1)."""
+    return Reply(501, "5.4", text)
+
+
+# Good answers
+OK: Final = Reply(250, "0.0", "OK")  # RFC 5321 §4.1.1.5 (RSET), §4.1.1.9 (NOOP)
+SENDER_OK: Final = Reply(250, "1.0", "Sender OK")  # RFC 5321 §4.1.1.2
+RECIPIENT_OK: Final = Reply(250, "1.5", "Recipient OK")  # RFC 5321 §4.1.1.3
+MESSAGE_ACCEPTED: Final = Reply(250, "6.0", "Message accepted")  # RFC 5321 §4.1.1.4
+START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")  # RFC 5321 §4.1.1.4
+CANNOT_VERIFY: Final = Reply(252, "5.0", "Addresses are checked when mail is sent to them")  # RFC 5321 §3.5.3; T36
+HELP: Final = Reply(214, "0.0", "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 5321 §4.1.1.8
+
+# We close the connection; sent through `closing`
+BYE: Final = Reply(221, "0.0", "Goodbye")  # RFC 5321 §4.1.1.10
+SHUTTING_DOWN: Final = Reply(CLOSING_CODE, "3.2", "Shutting down, please try again")  # RFC 5321 §3.8
+TOO_MANY_SESSIONS: Final = Reply(CLOSING_CODE, "3.2", "Too many connections, please try again later")  # RFC 5321 §7.8
+TOO_MANY_ERRORS: Final = Reply(CLOSING_CODE, "7.0", "Too many errors")  # RFC 5321 §7.8
+TIMEOUT: Final = Reply(CLOSING_CODE, "4.2", "Waited too long for you")  # RFC 5321 §4.5.3.2.7
+TOO_SLOW: Final = Reply(CLOSING_CODE, "4.2", "The message comes too slowly")  # RFC 5321 §4.5.3.2; T39
+WRONG_PROTOCOL: Final = Reply(CLOSING_CODE, "7.0", "This is a mail server, not a web server")  # RFC 5321 §7.8
+
+# Commands ill-formed
+UNKNOWN_COMMAND: Final = Reply(500, "5.1", "Command not recognized")  # RFC 5321 §4.2.4
+NOT_IMPLEMENTED: Final = Reply(502, "5.1", "Command not implemented")  # RFC 5321 §4.2.4
+LINE_TOO_LONG: Final = Reply(500, "5.2", "Line too long")  # RFC 5321 §4.5.3.1.9; T40
+BARE_LINE_END_IN_COMMAND: Final = Reply(500, "5.2", "A command must end with CRLF")  # RFC 5321 §2.3.8; T29
+SYNTAX_MAIL: Final = Reply(501, "5.2", "Please write MAIL FROM:<address>")  # RFC 5321 §4.1.1.2
+SYNTAX_RCPT: Final = Reply(501, "5.2", "Please write RCPT TO:<address>")  # RFC 5321 §4.1.1.3
+ARGUMENT_EXPECTED: Final = Reply(501, "5.4", "This command needs an argument")  # RFC 5321 §4.1.1
+NO_ARGUMENT_EXPECTED: Final = Reply(501, "5.4", "This command takes no argument")  # RFC 5321 §4.1.1
+BAD_PARAMETERS: Final = Reply(501, "5.4", "Parameters not understood")  # RFC 5321 §4.1.1.11
+UNKNOWN_PARAMETER: Final = Reply(555, "5.4", "Parameter not recognized")  # RFC 5321 §4.1.1.11
+
+# Commands out of order (RFC 5321 §4.1.4)
+HELLO_FIRST: Final = Reply(503, "5.1", "Please send EHLO first")
+MAIL_FIRST: Final = Reply(503, "5.1", "Please send MAIL first")
+RCPT_FIRST: Final = Reply(503, "5.1", "Please send RCPT first")
+NESTED_MAIL: Final = Reply(503, "5.1", "A mail transaction is open already")
+NO_VALID_RECIPIENTS: Final = Reply(554, "5.1", "No valid recipients")  # RFC 5321 §3.3; RFC 2920 §3.1; T3
+
+# Mail that we do not take
+RELAYING_DENIED: Final = Reply(550, "7.1", "Relaying denied")  # RFC 5321 §3.6.2; RFC 3463 §3.8
+TOO_MANY_RECIPIENTS: Final = Reply(452, "5.3", "Too many recipients, please send the others after")  # §4.5.3.1.10
+MESSAGE_TOO_BIG: Final = Reply(552, "3.4", "Message too big")  # RFC 1870 §6.1, §6.3
+SIZE_REFUSED_AT_RCPT: Final = Reply(550, "3.4", "Message too big for this recipient")  # RFC 1870 §6.4, but 550: T11
+NO_8BITMIME: Final = Reply(550, "6.3", "This recipient's server takes no 8-bit content")  # RFC 6152 §3; T9
+SMTPUTF8_REFUSED: Final = Reply(553, "6.7", "This recipient's server takes ASCII addresses only")  # RFC 6531 §3.5; T10
+BARE_LINE_END: Final = Reply(554, "6.0", "The message has a bare CR or LF; lines must end with CRLF")  # §2.3.8; T29
+TOO_MANY_HOPS: Final = Reply(554, "4.6", "Mail loop: too many hops")  # RFC 5321 §6.3; T44
+LOOP_TO_SELF: Final = Reply(554, "4.6", "Mail loop: the destination is this server itself")  # RFC 5321 §6.3; T44
+
+# Mail that we cannot pass on now
+LOOKUP_FAILED: Final = Reply(451, "4.3", "Destination lookup failed, please try again later")  # RFC 3463 §3.5; T49
+DESTINATION_UNREACHABLE: Final = Reply(451, "4.1", "Destination not reached, please try again later")  # RFC 3463 §3.5
+DESTINATION_LOST: Final = Reply(451, "4.2", "Connection to the destination lost, please try again later")  # T20
+DESTINATION_SILENT: Final = Reply(451, "4.2", "The destination did not answer, please try again later")  # T20, T37
+DESTINATION_BUSY: Final = Reply(451, "3.2", "The destination is busy, please try again later")  # RFC 3463 §3.4
+DESTINATION_GARBLED: Final = Reply(451, "5.0", "The destination's answer makes no sense, please try again later")  # T42
+MIXED_VERDICTS: Final = Reply(451, "3.0", "The destinations disagree, please try again later")  # contract D3, D7
+INTERNAL_ERROR: Final = Reply(451, "3.0", "Something went wrong here, please try again later")  # RFC 5321 §4.2.2

@@ -1,0 +1,116 @@
+"""Sender: the client's side of an SMTP session as a value machine, without I/O (RFC 821's sender-SMTP).
+
+The driver's whole contract:
+
+    sender.command(line)             # ask; any number may be asked ahead
+    sender.receive(block)            # octets from the destination
+    reply = sender.next_reply()      # the next answer, in the order of what was asked, or None
+    octets = sender.take_output()    # everything that may be written now
+
+The first reply is the greeting, which nobody asked for. Commands asked ahead leave in one piece where the destination
+offers PIPELINING (RFC 2920) and one by one where it does not. Content is written in wire form between the 354 and
+`end_of_data`.
+
+Rules:
+- A destination that breaks the protocol raises `ReplyError`; the session is worthless then and must be closed.
+- Nothing is believed that was not announced in the last EHLO.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from moxy.smtp.content import END_OF_DATA
+from moxy.smtp.extension import Extensions
+from moxy.smtp.reply import Reply, ReplyError, ReplyParser
+
+ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
+"""Commands that nothing may be pipelined behind (RFC 2920 §3.1), by their first four octets."""
+
+GREETING: Final = b"220?"
+"""What we wait for before anything was asked; no command has this name."""
+
+
+class Sender:
+    """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
+
+    __slots__ = ("_awaited", "_output", "_parser", "_queued", "content_open", "extensions")
+
+    def __init__(self) -> None:
+        self._parser = ReplyParser()
+        self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
+        self._queued: deque[bytes] = deque()  # whole lines that may not leave yet
+        self._output: list[bytes] = []
+        self.extensions = Extensions()
+        """What the destination announced in its last reply to EHLO."""
+        self.content_open = False
+        """True between a 354 and `end_of_data`: only content may be written."""
+
+    @property
+    def awaited(self) -> int:
+        """Replies due: to the greeting, to commands sent, and to those that still wait to be sent."""
+        return len(self._awaited) + len(self._queued)
+
+    def command(self, line: bytes) -> None:
+        """Ask: one command line without its CRLF. Raises RuntimeError while content is open."""
+        if self.content_open:
+            raise RuntimeError("a command in the middle of content")
+        self._queued.append(line)
+        self._release()
+
+    def content(self, block: bytes) -> None:
+        """Pass content on, in wire form. Raises RuntimeError unless the destination said 354."""
+        if not self.content_open:
+            raise RuntimeError("content before 354")
+        self._output.append(block)
+
+    def end_of_data(self) -> None:
+        """Send the final dot: the destination may deliver. The content must be empty or end in CRLF."""
+        self.content(END_OF_DATA)
+        self.content_open = False
+        self._awaited.append(b".")
+
+    def take_output(self) -> bytes:
+        """Everything to be written now."""
+        output = self._output
+        if not output:
+            return b""
+        self._output = []
+        return output[0] if len(output) == 1 else b"".join(output)
+
+    def receive(self, block: bytes) -> None:
+        """Store octets from the destination. Raises ReplyError when no reply can be that long."""
+        self._parser.feed(block)
+
+    def next_reply(self) -> Reply | None:
+        """The next reply, in the order of what was asked; None when more octets are needed.
+
+        One that comes while content is open closes it: the destination has refused the message before its end.
+
+        An unasked reply (421 in an idle session, RFC 5321 §3.8) and what is no reply at all raise ReplyError.
+        """
+        reply = self._parser.next()
+        if reply is None:
+            return None
+        if not self._awaited:
+            if not self.content_open:
+                raise ReplyError(f"the destination spoke unasked: {reply}")
+            self.content_open = False  # a verdict before the dot (T21): nothing more can be delivered in this session
+            return reply
+        verb = self._awaited.popleft()
+        if verb == b"EHLO":
+            self.extensions = Extensions.of(reply) if reply.positive else Extensions()
+        elif verb == b"DATA":
+            self.content_open = reply.code == 354
+        self._release()
+        return reply
+
+    def _release(self) -> None:
+        """Let queued commands out, as far as the destination's PIPELINING allows."""
+        while self._queued:
+            if self._awaited and not (self.extensions.pipelining and self._awaited[-1] not in ENDS_GROUP):
+                return
+            line = self._queued.popleft()
+            self._awaited.append(line[:4].upper())
+            self._output.append(line + b"\r\n")

@@ -1,0 +1,70 @@
+"""The order of commands (RFC 5321 §4.1.4), and nothing else.
+
+A session of the receiver is in one of five states. `ORDER` says which commands are legal in a state, and where the
+session goes when they are accepted (answered 2xx, or 3xx for DATA). A refused command changes nothing. A command
+without a row is out of order: 503 5.5.1.
+
+The end of data is a command here, as it is in the RFC's mind: the dot that commits the message.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+from moxy.smtp import command
+
+
+class State(Enum):
+    """Where a session stands between two commands."""
+
+    GREETED = auto()
+    """Our 220 is out; no HELO or EHLO was accepted yet."""
+    READY = auto()
+    """Known by name, no mail transaction open."""
+    MAIL = auto()
+    """A transaction is open: reverse-path accepted, no recipient yet."""
+    RCPT = auto()
+    """At least one forward-path accepted: DATA may come."""
+    CONTENT = auto()
+    """354 is out: everything is content up to the final dot."""
+
+
+ORDER: Final[dict[State, dict[type[command.Command], State]]] = {
+    State.GREETED: {
+        command.Hello: State.READY,
+        command.Rset: State.GREETED,
+    },
+    State.READY: {
+        command.Hello: State.READY,
+        command.Mail: State.MAIL,
+        command.Rset: State.READY,
+    },
+    State.MAIL: {
+        command.Hello: State.READY,  # §4.1.4: EHLO within a session resets as RSET does
+        command.Rcpt: State.RCPT,
+        command.Rset: State.READY,
+    },
+    State.RCPT: {
+        command.Hello: State.READY,
+        command.Rcpt: State.RCPT,
+        command.Data: State.CONTENT,
+        command.Rset: State.READY,
+    },
+    State.CONTENT: {
+        command.EndOfData: State.READY,
+    },
+}
+
+AT_ANY_TIME: Final[frozenset[type[command.Command]]] = frozenset(
+    {command.Noop, command.Vrfy, command.Expn, command.Help, command.Quit}
+)
+"""Legal between any two commands, without effect on the state (§4.1.4)."""
+
+
+def follow(state: State, kind: type[command.Command]) -> State | None:
+    """The state after `kind` is accepted in `state`; None when it is out of order."""
+    following = ORDER[state].get(kind)
+    if following is None and kind in AT_ANY_TIME and state is not State.CONTENT:
+        return state
+    return following

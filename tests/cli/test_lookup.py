@@ -1,0 +1,101 @@
+"""`moxy lookup`: what it prints, and how it ends."""
+
+import pytest
+from click.testing import CliRunner
+
+from moxy.cli.lookup import lookup
+
+CONFIG = """
+hostname = "mx.example.org"
+
+[destination.alpha]
+hosts = ["alpha:2525", "beta:25"]
+mode = "failover"
+
+[routes.customers]
+kind = "file"
+path = "moxy.db"
+
+[relay]
+allow_from = ["10.*"]
+send_to = ["out:25"]
+"""
+
+
+@pytest.fixture
+def ask(tmp_path):
+    (tmp_path / "moxy.toml").write_text(CONFIG)
+    (tmp_path / "moxy.db").write_text("joe@a.org m:1, [::1]:2\n.a.org alpha\nmx.example.org m:3\n")
+
+    def run(*arguments):
+        return CliRunner().invoke(lookup, ["-c", str(tmp_path / "moxy.toml"), *arguments])
+
+    run.directory = tmp_path
+    return run
+
+
+def test_a_route_is_told_with_table_entry_mode_hosts_and_settings(ask):
+    result = ask("Joe@B.A.org")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "address   Joe@B.A.org",
+        f"table     customers, {ask.directory}/moxy.db",
+        "entry     .a.org",
+        "mode      failover",
+        "hosts     alpha:2525, beta:25",
+        "settings  [destination.alpha]",
+    ]
+
+
+def test_hosts_of_a_line_have_the_common_settings(ask):
+    lines = ask('"joe"@a.org').output.splitlines()
+    assert lines[2:] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]
+
+
+def test_the_bare_postmaster_is_the_configured_one(ask):
+    lines = ask("postmaster").output.splitlines()
+    assert lines[0] == "address   postmaster, which is postmaster@mx.example.org here"
+    assert lines[2] == "entry     mx.example.org"
+
+
+@pytest.mark.parametrize("client", [[], ["--client", "192.0.2.1"]])
+def test_no_route_is_relaying_denied(ask, client):
+    result = ask("joe@example.net", *client)
+    assert result.exit_code == 1
+    assert result.output.splitlines() == ["address   joe@example.net", "no route: 550 5.7.1 relaying denied"]
+
+
+def test_a_client_that_may_relay_has_a_route(ask):
+    result = ask("joe@example.net", "--client", "10.0.0.1")
+    assert result.exit_code == 0
+    assert result.output.splitlines()[1:] == [
+        "table     none; relayed for the client 10.0.0.1",
+        "entry     none",
+        "mode      failover",
+        "hosts     out:25",
+        "settings  [delivery]",
+    ]
+
+
+def test_a_known_domain_is_not_relayed_even_for_a_client_that_may(ask):
+    assert "entry     .a.org" in ask("joe@b.a.org", "--client", "10.0.0.1").output
+
+
+@pytest.mark.parametrize("arguments", [["joe"], ["joe@"], ["<joe@a.org>"], [], ["joe@a.org", "--client", "localhost"]])
+def test_a_mistaken_question_is_refused(ask, arguments):
+    result = ask(*arguments)
+    assert result.exit_code == 2
+    assert "Error:" in result.stderr
+
+
+def test_a_table_with_mistakes_is_told_of(ask):
+    (ask.directory / "moxy.db").write_text("a.org m:x\n")
+    result = ask("joe@a.org")
+    assert result.exit_code == 2
+    assert result.stderr == f"{ask.directory}/moxy.db:1: a.org: bad port `x`: expected a number from 1 to 65535\n"
+
+
+def test_a_missing_configuration_is_told_of(tmp_path):
+    result = CliRunner().invoke(lookup, ["-c", str(tmp_path / "none.toml"), "joe@a.org"])
+    assert result.exit_code == 2
+    assert "cannot be read" in result.stderr

@@ -1,0 +1,162 @@
+"""The trace field that nobody can break, its date, and the count of hops at every cut."""
+
+from __future__ import annotations
+
+import email.policy
+import re
+from email.parser import BytesParser
+from email.utils import parsedate_to_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moxy.message.trace import HopCounter, received, rfc5322_date
+
+FACTS = {
+    "hello": "client.test",
+    "client": "192.0.2.1",
+    "hostname": "mx.test",
+    "protocol": "ESMTP",
+    "id": "1A2B",
+    "recipient": "ann@one.test",
+    "date": "Thu, 20 Nov 2025 09:34:00 +0000",
+}
+
+
+def test_the_field_is_as_the_rfc_says():
+    assert received(**FACTS) == (
+        b"Received: from client.test ([192.0.2.1])\r\n"
+        b"\tby mx.test with ESMTP id 1A2B\r\n"
+        b"\tfor <ann@one.test>;\r\n"
+        b"\tThu, 20 Nov 2025 09:34:00 +0000\r\n"
+    )
+
+
+def test_without_a_recipient_none_is_named():
+    assert received(**FACTS | {"recipient": None}) == (
+        b"Received: from client.test ([192.0.2.1])\r\n"
+        b"\tby mx.test with ESMTP id 1A2B;\r\n"
+        b"\tThu, 20 Nov 2025 09:34:00 +0000\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "written"),
+    [
+        ("client", "2001:db8::1", b"([IPv6:2001:db8::1])"),
+        ("client", "", b"([unknown])"),
+        ("hello", "[192.0.2.1]", b"from [192.0.2.1] ("),
+        ("hello", "[IPv6:2001:db8::1]", b"from [IPv6:2001:db8::1] ("),
+        ("hello", "my_pc", b"from my_pc ("),
+        ("hello", "", b"from unknown ("),
+        ("hello", "a(b)c", b"from a?b?c ("),
+        ("hello", "a b\r\nTo: c", b"from a?b??To:?c ("),
+        ("hello", "bücher.test", b"from b?cher.test ("),
+        ("hello", "h" * 300, b"from " + b"h" * 255 + b" ("),
+        ("recipient", "a+b@[IPv6:2001:db8::1]", b"for <a+b@[IPv6:2001:db8::1]>;"),
+        ("recipient", "postmaster", b"for <postmaster>;"),
+    ],
+)
+def test_facts_are_written_harmlessly(fact, value, written):
+    assert written in received(**FACTS | {fact: value})
+
+
+@pytest.mark.parametrize(
+    "recipient", ["", '"a b"@x.test', '"a)b"@x.test', "a>b@x.test", "a\r\nb@x.test", "a;b@x.test", "jörg@x.test"]
+)
+def test_a_recipient_that_would_need_quoting_is_not_named(recipient):
+    assert received(**FACTS | {"recipient": recipient}) == received(**FACTS | {"recipient": None})
+
+
+@given(st.text(max_size=300), st.text(max_size=50), st.text(max_size=300) | st.none())
+def test_no_peer_can_break_the_field(hello, client, recipient):
+    field = received(**FACTS | {"hello": hello, "client": client, "recipient": recipient})
+    lines = field.decode("ascii").split("\r\n")
+    assert lines.pop() == ""
+    assert lines[0].startswith("Received: from ")
+    assert all(line.startswith("\t") for line in lines[1:])
+    assert all(len(line) <= 998 and re.fullmatch(r"[\t -~]+", line) for line in lines)
+    assert field.count(b"(") == field.count(b")") == 1
+    message = BytesParser(policy=email.policy.compat32).parsebytes(field + b"\r\n")
+    assert message.keys() == ["Received"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "offset", "date"),
+    [
+        (0, 0, "Thu, 01 Jan 1970 00:00:00 +0000"),
+        (1763631240.999, 0, "Thu, 20 Nov 2025 09:34:00 +0000"),
+        (1763631240, 3600, "Thu, 20 Nov 2025 10:34:00 +0100"),
+        (1763631240, -12600, "Thu, 20 Nov 2025 06:04:00 -0330"),
+        (1763631240, 20700, "Thu, 20 Nov 2025 15:19:00 +0545"),
+        (1709164800, -60, "Wed, 28 Feb 2024 23:59:00 -0001"),
+        (1709164800, 0, "Thu, 29 Feb 2024 00:00:00 +0000"),
+    ],
+)
+def test_dates(seconds, offset, date):
+    assert rfc5322_date(seconds, offset) == date
+
+
+@given(st.integers(0, 2**35), st.integers(-14 * 60, 14 * 60))
+def test_a_date_is_read_back_as_the_same_moment(seconds, minutes):
+    date = rfc5322_date(seconds, minutes * 60)
+    assert parsedate_to_datetime(date).timestamp() == seconds
+
+
+def naive_count(message: bytes) -> int:
+    """What a reader with the whole message in hand counts: line by line, up to the first empty one."""
+    count = 0
+    for line in message.split(b"\r\n"):
+        if line == b"":
+            break
+        count += line.lower().startswith(b"received:")
+    return count
+
+
+def counted(*chunks: bytes) -> HopCounter:
+    counter = HopCounter()
+    for chunk in chunks:
+        counter.feed(chunk)
+    return counter
+
+
+MESSAGES = [
+    (b"", 0, False),
+    (b"\r\n", 0, True),
+    (b"\r\nReceived: in the body\r\n", 0, True),
+    (b"Received: a\r\n\r\nbody", 1, True),
+    (b"RECEIVED: a\r\nreceived: b\r\n\tfolded\r\nReCeIvEd:c\r\nTo: d\r\n\r\nReceived: body", 3, True),
+    (b"Received: a\r\nReceived: b", 2, False),
+    (b"To: a\r\n Received: folded\r\nX-Received: b\r\n..Received: c\r\nReceived-SPF: d\r\n\r\n", 0, True),
+    (b"To: a\nReceived: bare LF\r\n\r\n", 0, True),
+    (b"To: a\r\n\rReceived: bare CR\r\n\r\n", 0, True),
+    (b"Received:\r\nReceived:\r\n\r\n\r\nReceived:", 2, True),
+]
+
+
+@pytest.mark.parametrize(("message", "count", "done"), MESSAGES)
+def test_hops_are_counted_in_the_header_section_at_every_cut(message, count, done):
+    octets = [message[i : i + 1] for i in range(len(message))]
+    cuts = [(message[:cut], message[cut:]) for cut in range(len(message) + 1)]
+    for chunks in [(message,), octets, *cuts]:
+        counter = counted(*chunks)
+        assert (counter.count, counter.done) == (count, done)
+
+
+pieces = st.sampled_from([b"\r\n", b"\r", b"\n", b"Received:", b"received", b":", b"RECEIVED: x", b"To: a", b" ", b"."])
+
+
+@given(st.lists(pieces, max_size=20).map(b"".join), st.lists(st.integers(0, 200), max_size=6))
+def test_hops_are_those_of_the_whole_message_however_it_comes(message, places):
+    places = sorted({place for place in places if place < len(message)})
+    chunks = [message[start:end] for start, end in zip([0, *places], [*places, len(message)], strict=True)]
+    counter = counted(*chunks)
+    assert counter.count == naive_count(message)
+    assert counter.done == (b"\r\n\r\n" in b"\r\n" + message)
+
+
+def test_little_is_kept_between_chunks():
+    counter = counted(b"X: " + b"x" * 100_000, b"Received:" * 10_000)
+    assert len(counter._tail) < 16
+    assert counter.count == 0

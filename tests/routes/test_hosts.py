@@ -1,0 +1,96 @@
+"""Hosts as a route table has them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moxy.mail.route import Host
+from moxy.routes.hosts import harmless, parse_host, parse_hosts, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("mail.example.org:2525", Host("mail.example.org", 2525)),
+        ("Mail.Example.ORG", Host("mail.example.org", 25)),
+        ("mail.example.org.:25", Host("mail.example.org.", 25)),
+        ("localhost:10025", Host("localhost", 10025)),
+        ("mail_server", Host("mail_server", 25)),
+        ("192.0.2.1:65535", Host("192.0.2.1", 65535)),
+        ("192.0.2.1", Host("192.0.2.1", 25)),
+        ("[2001:DB8:0::1]:26", Host("2001:db8::1", 26)),
+        ("[::1]", Host("::1", 25)),
+        ("[fe80::1%eth0]:25", Host("fe80::1%eth0", 25)),
+        ("mail:0025", Host("mail", 25)),
+    ],
+)
+def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(text, host):
+    assert parse_host(text) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "expected host:port"),
+        ("mail:", "bad port ``"),
+        ("mail:0", "bad port `0`"),
+        ("mail:65536", "bad port `65536`"),
+        ("mail:smtp", "bad port `smtp`"),
+        ("mail:٢٥", "bad port"),
+        ("mail:+25", "bad port"),
+        (":25", "bad host ``"),
+        ("ma il:25", "bad host `ma il`"),
+        ("-mail:25", "bad host"),
+        ("mail-:25", "bad host"),
+        ("a..b:25", "bad host"),
+        (".:25", "bad host"),
+        ("bücher.example:25", "bad host"),
+        ("a" * 64 + ":25", "bad host"),
+        ("a." * 127 + ":25", "bad host"),
+        ("300.0.2.1:25", "four numbers"),
+        ("192.0.2:25", "four numbers"),
+        ("2001:db8::1", "needs brackets"),
+        ("[2001:db8::1", "expected `[IPv6 address]:port`"),
+        ("[2001:db8::1]25", "expected `[IPv6 address]:port`"),
+        ("[2001:db8::1]:", "bad port"),
+        ("[192.0.2.1]:25", "expected an IPv6 address"),
+        ("[]:25", "expected an IPv6 address"),
+        ("user@mail:25", "bad host"),
+    ],
+)
+def test_a_bad_host_is_refused_with_what_was_expected(text, told):
+    with pytest.raises(ValueError) as caught:
+        parse_host(text)
+    assert told in str(caught.value)
+
+
+def test_several_hosts_stand_with_commas_between_and_blanks_do_not_matter():
+    assert parse_hosts("a:1,b:2, c ,\td:4") == (Host("a", 1), Host("b", 2), Host("c", 25), Host("d", 4))
+
+
+@pytest.mark.parametrize("text", ["", " ", "a:1,", ",a:1", "a:1,,b:2", "a b", "a:1 b:2"])
+def test_an_empty_item_and_a_blank_inside_one_are_refused(text):
+    with pytest.raises(ValueError):
+        parse_hosts(text)
+
+
+@pytest.mark.parametrize("text", ["a:25,a:25", "a, A:25", "[::1],[0:0::1]:25"])
+def test_a_host_is_not_named_twice(text):
+    with pytest.raises(ValueError, match="stands there twice"):
+        parse_hosts(text)
+
+
+@given(st.text(alphabet=st.sampled_from("aA0-._:[],25 %\t\0é")) | st.text())
+def test_any_text_is_hosts_or_is_refused_and_hosts_are_written_as_they_are_read(text):
+    try:
+        hosts = parse_hosts(text)
+    except ValueError as error:
+        assert str(error).isprintable()
+    else:
+        assert parse_hosts(",".join(str(host) for host in hosts)) == hosts
+
+
+def test_what_an_error_shows_is_short_and_harmless():
+    assert shown("a\x1b[31m") == "`a\N{REPLACEMENT CHARACTER}[31m`"
+    assert harmless("x" * 60) == "x" * 60
+    assert harmless("x" * 61) == "x" * 57 + "..."

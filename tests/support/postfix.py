@@ -1,0 +1,158 @@
+"""A private Postfix: its own configuration, queue, data and ports; the system's own instance is left alone.
+
+Postfix must be started by root: its master changes users for its daemons.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from support.directories import UNPRIVILEGED, is_root, make_writable
+from support.ports import LOOPBACK, free_port
+from support.processes import Running, require_program, run_to_end
+
+DAEMONS = Path("/usr/lib/postfix/sbin")
+
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {home}/queue
+data_directory = {home}/data
+command_directory = /usr/sbin
+daemon_directory = {daemons}
+mail_owner = postfix
+setgid_group = postdrop
+default_privs = {unprivileged}
+maillog_file = {home}/mail.log
+maillog_file_prefixes = {home}
+myhostname = {host_name}
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+disable_dns_lookups = yes
+smtp_host_lookup = native
+smtpd_peername_lookup = no
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_tls_security_level = none
+smtp_tls_security_level = none
+alias_maps =
+local_recipient_maps =
+local_header_rewrite_clients =
+message_size_limit = 104857600
+"""
+
+MASTER = """\
+127.0.0.1:{port} inet n - n - - smtpd
+pickup    unix  n - n 60    1 pickup
+cleanup   unix  n - n -     0 cleanup
+qmgr      unix  n - n 300   1 qmgr
+rewrite   unix  - - n -     - trivial-rewrite
+bounce    unix  - - n -     0 bounce
+defer     unix  - - n -     0 bounce
+trace     unix  - - n -     0 bounce
+flush     unix  n - n 1000? 0 flush
+smtp      unix  - - n -     - smtp
+relay     unix  - - n -     - smtp
+showq     unix  n - n -     - showq
+error     unix  - - n -     - error
+retry     unix  - - n -     - error
+discard   unix  - - n -     - discard
+virtual   unix  - n n -     - virtual
+anvil     unix  - - n -     1 anvil
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix(Running):
+    """A running Postfix with these `settings` of main.cf besides the plainest ones."""
+
+    def __init__(self, directory: Path, host_name: str, settings: Mapping[str, str]) -> None:
+        postfix = require_program("postfix")
+        if not is_root():
+            pytest.skip("a private Postfix can only be started by root")
+        self.port = free_port()
+        self.host_name = host_name
+        self.home = directory / host_name
+        self._configuration = self.home / "etc"
+        self._prepare(settings)
+        checked = run_to_end([postfix, "-c", str(self._configuration), "check"])
+        assert checked.returncode == 0, checked.stdout
+        master = [str(DAEMONS / "master"), "-c", str(self._configuration), "-d"]
+        super().__init__(master, self.home / "master.out", os.environ | {"LC_ALL": "C"})
+        self.wait_for_greeting(self.port)
+
+    def _prepare(self, settings: Mapping[str, str]) -> None:
+        for name in ("", "etc", "queue", "data"):
+            (self.home / name).mkdir()
+        shutil.chown(self.home / "data", "postfix")
+        main = MAIN.format(home=self.home, daemons=DAEMONS, unprivileged=UNPRIVILEGED, host_name=self.host_name)
+        main += "".join(f"{name} = {value}\n" for name, value in settings.items())
+        (self._configuration / "main.cf").write_text(main)
+        (self._configuration / "master.cf").write_text(MASTER.format(port=self.port))
+
+    def log(self) -> str:
+        """Postfix's own log: what it did with each message, and what its destinations said."""
+        file = self.home / "mail.log"
+        return file.read_text() if file.exists() else ""
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        try:
+            self.wait_until(lambda: self.log().count(text) >= times, f"{times} times {text!r} in the log")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}\n{self.log()}") from None
+
+    def queue(self) -> str:
+        """What is still to be delivered, a line of JSON for each message; empty when there is nothing."""
+        listed = run_to_end([require_program("postqueue"), "-c", str(self._configuration), "-j"])
+        assert listed.returncode == 0, listed.stdout
+        return listed.stdout
+
+    def wait_for_empty_queue(self) -> None:
+        self.wait_until(lambda: not self.queue(), "an empty queue")
+
+
+class PostfixClient(Postfix):
+    """A Postfix that sends everything through the relay at `relay_port`, but throws away mail for its own senders."""
+
+    def __init__(self, directory: Path, relay_port: int, sender_domain: str) -> None:
+        settings = {
+            "relayhost": f"[{LOOPBACK}]:{relay_port}",
+            "transport_maps": f"inline:{{ {{ {sender_domain} = discard: }} }}",
+            "maximal_queue_lifetime": "1h",
+        }
+        super().__init__(directory, "client.test", settings)
+
+
+class PostfixDestination(Postfix):
+    """A Postfix that has mailboxes (maildirs) for these users of `domain`, and refuses all others."""
+
+    def __init__(self, directory: Path, domain: str, users: list[str]) -> None:
+        self._mailboxes = directory / "mailboxes"
+        self._mailboxes.mkdir()
+        make_writable(self._mailboxes)
+        known = " ".join(f"{{ {user}@{domain} = {user}/ }}" for user in users)
+        settings = {
+            "virtual_mailbox_domains": domain,
+            "virtual_mailbox_base": str(self._mailboxes),
+            "virtual_mailbox_maps": f"inline:{{ {known} }}",
+            "virtual_uid_maps": f"static:{self._mailboxes.stat().st_uid}",
+            "virtual_gid_maps": f"static:{self._mailboxes.stat().st_uid}",
+            "virtual_mailbox_limit": "0",
+        }
+        super().__init__(directory, "destination.test", settings)
+
+    def delivered(self, user: str) -> list[bytes]:
+        """The files in this user's mailbox."""
+        return [file.read_bytes() for file in (self._mailboxes / user / "new").glob("*")]
+
+    def wait_for_mail(self, user: str) -> bytes:
+        """The one message in this user's mailbox, once it is there."""
+        (message,) = self.wait_until(lambda: self.delivered(user), f"mail for {user}")
+        return message
