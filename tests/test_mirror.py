@@ -14,13 +14,14 @@ WITHOUT_A_TEST_OF_ITS_OWN = {"__init__.py", "__main__.py"}
 ABOUT_THE_WHOLE = {
     "test_layers.py",
     "test_mirror.py",
+    "test_pair.py",
     "test_skips.py",
     "test_dialogues.py",
     "test_promise.py",
 }
 """Tests that belong to no single file."""
 
-BESIDE_THE_MIRROR = {"interop", "dialogues", "support"}
+BESIDE_THE_MIRROR = {"interop", "dialogues", "fuzz", "support"}
 """Directories of tests/ that mirror nothing."""
 
 

@@ -62,6 +62,7 @@ def test_the_bare_postmaster_is_the_configured_one(ask):
 def test_no_route_is_relaying_denied(ask, client):
     result = ask("joe@example.net", *client)
     assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)  # and not a mistake of ours, which would also end with 1
     assert result.output.splitlines() == ["address   joe@example.net", "no route: 550 5.7.1 relaying denied"]
 
 

@@ -108,7 +108,7 @@ def test_a_client_that_vanishes_leaves_no_message(stage: Stage, last: str) -> No
 
 @pytest.mark.parametrize(
     "body",
-    [b".", b"..", b".leading\r\n..dots\r\n...more", b"\xc3\xa9\xe9\xff eight bits", b"", b"\r\n\r\n\r\n"],
+    [b".\r\nafter", b"..\r\n..", b".leading\r\n..dots\r\n...more", b"\xc3\xa9\xe9\xff", b"", b"\r\n\r\n\r\nafter"],
     ids=["dot", "dots", "leading", "8-bit", "empty", "lines"],
 )
 def test_content_passes_bit_for_bit(stage: Stage, tmp_path: Path, body: bytes) -> None:
@@ -116,8 +116,9 @@ def test_content_passes_bit_for_bit(stage: Stage, tmp_path: Path, body: bytes) -
     data = tmp_path / "message"
     data.write_bytes(content)
     stage.swaks("--to", "ann@one.test", "--data", f"@{data}")
-    below_trace = stage.received().content.split(b"\r\nSubject:", 1)[1]
-    assert (b"Subject:" + below_trace).rstrip(b"\r\n") == content.rstrip(b"\r\n")
+    received = stage.received().content
+    below_trace = received[received.index(b"\r\nSubject:") + 2 :]
+    assert below_trace.rstrip(b"\r\n") == content.rstrip(b"\r\n")  # swaks itself adds lines at the end
 
 
 def test_a_domain_without_a_destination_is_refused(stage: Stage) -> None:

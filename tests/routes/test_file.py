@@ -202,6 +202,15 @@ def test_another_broken_version_is_told_again(source, logged):
     assert [event["event"] for event in logged] == ["table_kept", "table_kept"]
 
 
+def test_the_same_mistake_is_told_again_after_it_was_mended(source, logged):
+    source.write("a.org m:1\n")
+    table = FileTable(source.path)
+    for version in ("a.org m:x\n", "a.org m:2\n", "a.org m:x\n"):
+        source.write(version)
+        table.refresh()
+    assert [event["event"] for event in logged] == ["table_kept", "table_loaded", "table_kept"]
+
+
 def test_a_vanished_file_leaves_the_table_in_use_and_is_told_once(source, logged):
     source.write("a.org m:1\n")
     table = FileTable(source.path)
@@ -350,11 +359,17 @@ def test_lookups_agree_with_a_naive_reference(tmp_path_factory, keys, addresses)
         assert ask(table, address) == reference(keys, address)
 
 
+def mistakes(path):
+    """What is wrong with the table; None if nothing is."""
+    try:
+        FileTable(path)
+    except ConfigError as error:
+        return error.problems
+    return None
+
+
 @given(st.text() | st.binary())
 def test_any_text_is_a_table_or_a_list_of_mistakes(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.db"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
-    try:
-        FileTable(path)
-    except ConfigError as error:
-        assert error.problems
+    assert mistakes(path) != []

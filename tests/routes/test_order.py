@@ -87,9 +87,17 @@ def test_keys_and_candidates_agree_on_the_spelling(local, domain):
     assert [normal_key(key) for key in keys] == keys
 
 
-@given(st.text())
-def test_any_text_is_a_key_or_is_refused(text):
+def read(text):
+    """The key, or why it is none."""
     try:
-        assert normal_key(normal_key(text)) == normal_key(text)
+        return normal_key(text), ""
     except ValueError as error:
-        assert str(error).isprintable()
+        return "", str(error)
+
+
+@given(st.text(alphabet='aB.-@*[]1" \0') | st.text())
+def test_any_text_is_a_key_or_is_refused(text):
+    key, refusal = read(text)
+    assert refusal.isprintable()
+    assert bool(key) is not bool(refusal)
+    assert not key or read(key) == (key, "")

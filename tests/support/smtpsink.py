@@ -50,8 +50,9 @@ class SmtpSink(Running):
         self.wait_until(lambda: self.count() >= messages, f"{messages} messages")
 
     def messages(self) -> list[Received]:
-        """The messages kept, in no order."""
-        return [_parse(file.read_bytes()) for file in self._kept.iterdir()]
+        """The messages kept, in no order. (Of a transaction that is still open there is an empty file.)"""
+        dumps = [file.read_bytes() for file in self._kept.iterdir()]
+        return [_parse(dump) for dump in dumps if dump]
 
 
 def _parse(dump: bytes) -> Received:

@@ -68,7 +68,7 @@ def _message(error: ErrorDetails) -> str:
 
 
 def _unknown_key(word: str, legal: list[str]) -> str:
-    return f"unknown key {shown(word)}" + (nearest(word, legal) or f"; there is {listed(legal)}")
+    return f"unknown key {shown(word)}" + (nearest(word, legal) or f"; expected {listed(legal)}")
 
 
 def _unknown_kind(section: str, legal: list[str], word: str) -> str:
@@ -85,7 +85,5 @@ def _one_of(legal: list[str], found: object) -> str:
 def _legal_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys of the section in which an unknown one stands; `location` is pydantic's, the kind still in it."""
     section = location[0] if len(location) > 1 else ""
-    for part in parts():
-        if part.key == section and (not part.kind or part.kind == location[2]):
-            return list(part.model.model_fields)
-    return []
+    part = next(part for part in parts() if part.key == section and (not part.kind or part.kind == location[2]))
+    return list(part.model.model_fields)

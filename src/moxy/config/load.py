@@ -8,7 +8,6 @@ Bugs: contradictions between the keys of a section are looked for once each key 
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +18,7 @@ from moxy.config.complaints import complaints
 from moxy.config.schema import Config
 from moxy.config.types import Surroundings
 from moxy.errors import ConfigError, Problem
+from moxy.net.hostname import own_hostname
 
 if TYPE_CHECKING:
     from moxy.config.parsed import Parsed
@@ -73,23 +73,19 @@ def _surroundings(data: dict[str, Any], name: str) -> Surroundings:
 
 
 def _problems(error: ValidationError, parsed: Parsed, name: str) -> list[Problem]:
-    """pydantic's errors as problems; a directive of the original may feed several keys, and is told off once."""
     problems = []
     for path, message in complaints(error.errors(include_url=False)):
         key, line = parsed.place(path)
-        problem = Problem(name, line, key, message)
-        if problem not in problems:
-            problems.append(problem)
+        problems.append(Problem(name, line, key, message))
     return problems
 
 
 def _complete(config: Config, name: str) -> Config:
     """Fill in what is taken from the machine where the file leaves it empty."""
     try:
-        hostname = config.hostname or values.hostname(socket.getfqdn())
+        hostname = config.hostname or values.hostname(own_hostname())
         postmaster = config.postmaster or values.mailbox(f"postmaster@{hostname}")
     except ValueError as error:
-        raise ConfigError(
-            [Problem(name, 0, "hostname", f"not set, and the machine's own will not do: {error}")]
-        ) from None
+        message = f"not set, and the machine's own will not do: {error}"
+        raise ConfigError([Problem(name, 0, "hostname", message)]) from None
     return config.model_copy(update={"hostname": hostname, "postmaster": postmaster})

@@ -109,12 +109,12 @@ HostName = Annotated[str, PlainValidator(values.hostname), Form("host name")]
 Mailbox = Annotated[str, PlainValidator(values.mailbox), Form("mail address")]
 File = Annotated[Path, PlainValidator(_path), Form("path")]
 
-# The upper bounds are those of the machine's own integers: what is passed to the system must fit there.
+# Upper bounds: a count must fit the system's integers; a size stays where `1.5GiB` is computed exactly.
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), Form("number", str)]
 Size = Annotated[
     int,
     BeforeValidator(values.size),
-    Field(le=2**63 - 1),
+    Field(le=2**53),
     Form("size", lambda octets: f'"{values.format_size(octets)}"'),
 ]
 Duration = Annotated[

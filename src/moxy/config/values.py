@@ -135,7 +135,7 @@ def hostname(value: object) -> str:
     text = _text(value, "a host name in quotes")
     try:
         return text and parse_hello(text.encode())
-    except AddressError:
+    except ValueError:  # AddressError, or what no octets can stand for
         example = "`mx.example.org`, `[192.0.2.1]`"
         raise ValueError(f"expected a host name or an address in brackets ({example}), not {shown(text)}") from None
 

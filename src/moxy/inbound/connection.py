@@ -12,13 +12,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from collections.abc import Coroutine
+from typing import Any, Final, cast
 
 from structlog import get_logger
 
 from moxy.delivery import Flow
 from moxy.inbound.conversation import Conversation
-from moxy.inbound.service import Service
+from moxy.inbound.service import Patience, Service
 from moxy.mail import Session
 from moxy.net.deadlines import NEVER
 from moxy.net.steps import start
@@ -40,8 +41,8 @@ class ClientConnection(asyncio.Protocol):
     """One client's connection, from accept to close."""
 
     __slots__ = (
-        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_draining", "_flow", "_half_closed",
-        "_held_up", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading", "_receiver", "_service",
+        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_half_closed", "_held_up",
+        "_leaving", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading", "_receiver", "_service",
         "_transport", "_writable", "deadline",
     )  # fmt: skip
 
@@ -53,12 +54,12 @@ class ClientConnection(asyncio.Protocol):
         self._service = service
         self._loop = loop
         self._receiver = Receiver(size=bounds.message_size, command_line=bounds.command_line)
-        self._flow = Flow(self._control_reading, self._resume_flow)
+        self._flow = Flow(self._control_reading, self._control_reading)
         self._pumping = False
         self._reading = True
         self._writable = True
         self._closing = False
-        self._draining = False
+        self._leaving = False  # is the session to end when its transaction has?
         self._half_closed = False
         self._octets = 0  # of content, since DATA
         self._octets_before = 0  # the same, when we last looked at the pace
@@ -84,9 +85,8 @@ class ClientConnection(asyncio.Protocol):
         if full or service.draining:
             self._close(replies.TOO_MANY_SESSIONS if full else replies.SHUTTING_DOWN)
             return
-        self._receiver.greet(replies.greeting(service.hostname, service.banner))
+        transport.write(replies.greeting(service.hostname, service.banner).wire)
         self.deadline = self._loop.time() + service.patience.hello
-        self._write_output()
 
     def data_received(self, data: bytes) -> None:
         """Take octets in and work through what they complete."""
@@ -122,75 +122,69 @@ class ClientConnection(asyncio.Protocol):
 
     # -- events and answers
 
-    def _pump(self) -> None:
-        """Have every event answered that can be, then write once to each side."""
+    def _pump(self, progress: bool = False) -> None:  # noqa: C901 - the heart of it, better seen in one piece
+        """Have every event answered that can be; then write once, set the clock, and read on or pause.
+
+        `progress`: an answer came that had to be waited for.
+        """
         if self._pumping or self._closing:
             return
         self._pumping = True
         receiver, conversation = self._receiver, self._conversation
-        progress = False
-        while self._writable and (event := receiver.next_event()) is not None:
+        content = False
+        while receiver.ready and self._writable and (event := receiver.next_event()) is not None:
             progress = True
-            kind = type(event)
-            if kind is Content:
-                conversation.content(event.block)  # type: ignore[union-attr]
-            elif kind is ContentFault:
-                conversation.fault(event.reply)  # type: ignore[union-attr]
+            if type(event) is Content:
+                content = True
+                conversation.content(event.block)
+            elif type(event) is ContentFault:
+                conversation.fault(event.reply)
             else:
-                self._handle(event)  # type: ignore[arg-type]
+                self._handle(cast("Command", event))
         self._pumping = False
-        if conversation.transaction is not None:
-            conversation.transaction.flush()
-        self._settle(progress)
+        if content:
+            conversation.flush()
+        if output := receiver.take_output():
+            self._transport.write(output)
+        if receiver.closed:
+            self._end()
+        elif receiver.awaited:
+            self.deadline = self._content_deadline = NEVER  # the client waits for us
+            if receiver.unread > UNREAD_LIMIT or not self._reading:
+                self._control_reading()
+        elif progress:
+            self._await_client()
 
     def _handle(self, event: Command) -> None:
         """Have one command answered, now or later."""
-        answer = self._conversation.handle(event)
+        conversation = self._conversation
+        answer = conversation.handle(event)
         if type(answer) is Reply:
             self._receiver.answer(event, answer)
             return
 
         def answered(reply: Reply) -> None:
             self._receiver.answer(event, reply)
-            self._answered()
+            self._pump(progress=True)
 
         def failed(error: BaseException) -> None:
-            log.error("bug", session=self._conversation.session.id, command=repr(event), exc_info=error)
-            self._conversation.end_transaction()
+            log.error("bug", session=conversation.session.id, command=repr(event), exc_info=error)
+            conversation.end_transaction()
             answered(replies.INTERNAL_ERROR)
 
-        start(answer, answered, failed)  # type: ignore[arg-type]
+        start(cast("Coroutine[Any, Any, Reply]", answer), answered, failed)
 
-    def _answered(self) -> None:
-        """An answer that had to be waited for has come."""
-        if self._closing or self._pumping:
+    def _await_client(self) -> None:
+        """Everything is answered: it is the client's turn."""
+        if self._half_closed:
+            self._transport.close()
             return
-        self._settle(progress=True)
-        self._pump()
-
-    def _settle(self, progress: bool) -> None:
-        """After a wake-up: write what is due, set the clock, read on or pause."""
-        receiver = self._receiver
-        self._write_output()
-        if receiver.closed:
-            self._end()
+        if self._leaving and self._conversation.transaction is None:
+            self._close(replies.SHUTTING_DOWN)
             return
-        if receiver.awaited:
-            self.deadline = NEVER  # the client waits for us
-        elif progress:
-            self._set_clock()
-            if self._draining and self._conversation.transaction is None:
-                self._close(replies.SHUTTING_DOWN)
-                return
-            if self._half_closed:
-                self._transport.close()
-                return
-        self._control_reading()
-
-    def _write_output(self) -> None:
-        output = self._receiver.take_output()
-        if output:
-            self._transport.write(output)
+        self._set_clock()
+        if not self._reading:
+            self._control_reading()
 
     # -- pace
 
@@ -205,26 +199,24 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
-    def _resume_flow(self) -> None:
-        self._control_reading()
-
     # -- time
 
     def _set_clock(self) -> None:
         """Begin to wait for the client: for its next command, or for content."""
-        now = self._loop.time()
         patience = self._service.patience
         state = self._receiver.state
         if state is not State.CONTENT:
-            self._content_deadline = NEVER
-            self.deadline = now + (patience.hello if state is State.GREETED else patience.command)
+            self.deadline = self._loop.time() + (patience.command if state is not State.GREETED else patience.hello)
         elif self._content_deadline == NEVER:
-            self._octets = self._octets_before = 0
-            self._held_up = False
-            self._looked = now
-            self._content_deadline = now + patience.content
-            self._block_deadline = now + patience.block
-            self.deadline = now + min(MINUTE, patience.block, patience.content)
+            self._await_content(self._loop.time(), patience)
+
+    def _await_content(self, now: float, patience: Patience) -> None:
+        self._octets = self._octets_before = 0
+        self._held_up = False
+        self._looked = now
+        self._content_deadline = now + patience.content
+        self._block_deadline = now + patience.block
+        self.deadline = now + min(MINUTE, patience.block, patience.content)
 
     def expire(self, now: float) -> None:
         """The sweeper found our deadline passed: judge the pace of the content, or end the session."""
@@ -256,7 +248,7 @@ class ClientConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Moxy is stopping: end the session as soon as no transaction is open (421, RFC 5321 §3.8)."""
-        self._draining = True
+        self._leaving = True
         if not self._closing and not self._receiver.awaited and self._conversation.transaction is None:
             self._close(replies.SHUTTING_DOWN)
 
@@ -267,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
     def _close(self, reply: Reply) -> None:
         """End the session from our side with a 421."""
         self._receiver.close(replies.closing(self._service.hostname, reply))
-        self._write_output()
+        self._transport.write(self._receiver.take_output())
         self._conversation.end_transaction()
         self._end()
 

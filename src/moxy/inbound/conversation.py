@@ -45,7 +45,7 @@ class Conversation:
     # -- session
 
     def hello(self, event: command.Hello) -> Reply:
-        """HELO, EHLO: remember the name; a transaction in progress is over (RFC 5321 §4.1.4)."""
+        """HELO, EHLO: remember the name; a transaction under way is over (RFC 5321 §4.1.4)."""
         self.end_transaction()
         self.session.hello = event.name
         self.session.extended = event.extended
@@ -75,13 +75,15 @@ class Conversation:
         return replies.closing(self._service.hostname, replies.BYE)
 
     def invalid(self, event: command.Invalid) -> Reply:
-        """What is no command; too many of them end the session."""
+        """What cannot be obeyed; too many end the session. DATA pipelined behind refusals is no mistake (T3)."""
+        if event.deserved is replies.NO_VALID_RECIPIENTS:
+            return event.deserved
         self._bad_commands += 1
         if self._bad_commands > self._service.bounds.bad_commands:
             return replies.closing(self._service.hostname, replies.TOO_MANY_ERRORS)
-        if event.reply.code == replies.CLOSING_CODE:
-            return replies.closing(self._service.hostname, event.reply)
-        return event.reply
+        if event.deserved.code == replies.CLOSING_CODE:
+            return replies.closing(self._service.hostname, event.deserved)
+        return event.deserved
 
     # -- transaction
 
@@ -130,6 +132,11 @@ class Conversation:
     def content(self, block: bytes) -> None:
         """A clean block of content."""
         self._open_transaction().write(block)
+
+    def flush(self) -> None:
+        """No more content for now: let out what there is."""
+        if self.transaction is not None:
+            self.transaction.flush()
 
     def fault(self, reply: Reply) -> None:
         """The content is not fit to be delivered; its end will be answered so."""

@@ -31,8 +31,8 @@ class Transaction:
     """One mail transaction (RFC 5321 §3.3), from an accepted MAIL to the verdict on its final dot."""
 
     __slots__ = (
-        "_deliveries", "_finishing", "_flow", "_hops", "_refusal", "_service", "_session", "_started", "_trace",
-        "envelope",
+        "_asked_for_data", "_deliveries", "_finishing", "_flow", "_hops", "_octets", "_refusal", "_service",
+        "_session", "_started", "_trace", "envelope",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -40,11 +40,13 @@ class Transaction:
         self._session = session
         self._flow = flow
         self._deliveries: dict[Destination, Delivery] = {}
-        self._hops = HopCounter()
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
+        self._asked_for_data = False
         self._finishing = False
+        self._octets = 0  # of content, so far
         self._started = service.clock()
-        self._trace = b""
+        self._trace = b""  # ours, until it is written
+        self._hops: HopCounter
         self.envelope = envelope
 
     # -- recipients
@@ -53,11 +55,11 @@ class Transaction:
         """Ask every destination of the route; the recipient is accepted if all of them accept it (D2)."""
         if self._refusal is not None:
             return self._refusal
-        deliveries = [self._delivery(destination) for destination in self._service.directory.destinations(route)]
-        if len(deliveries) == 1:
-            reply = await deliveries[0].rcpt(recipient)
+        destinations = self._service.directory.destinations(route)
+        if len(destinations) == 1:
+            reply = await self._delivery(destinations[0]).rcpt(recipient)
         else:
-            reply = await self._ask_all(deliveries, recipient)
+            reply = await self._ask_all([self._delivery(destination) for destination in destinations], recipient)
         if reply.positive:
             self.envelope.recipients.append(recipient)
         return reply
@@ -89,26 +91,28 @@ class Transaction:
             if not delivery.recipients:
                 delivery.abort()
                 del self._deliveries[destination]
+        self._asked_for_data = True
         deliveries = tuple(self._deliveries.values())
         if len(deliveries) == 1:
             reply = await deliveries[0].data()
             if reply.intermediate:
-                self._make_trace()
+                self._begin_content()
                 return reply
         else:
             answers = await asyncio.gather(*(delivery.data() for delivery in deliveries))
             refused = refusal(answers)
             if refused is None:
-                self._make_trace()
+                self._begin_content()
                 return replies.START_MAIL_INPUT
             # Recipients of the others were told 250: only "try again" is true for all of them (D3).
             reply = refused if refused.transient else replies.MIXED_VERDICTS
         self.fail(reply)
         return reply
 
-    def _make_trace(self) -> None:
+    def _begin_content(self) -> None:
         recipients = self.envelope.recipients
         session = self._session
+        self._hops = HopCounter()
         self._trace = received(
             hello=session.hello,
             client=session.client,
@@ -123,6 +127,7 @@ class Transaction:
         """Pass a block of content to every delivery, the trace field before the first."""
         if self._refusal is not None:
             return
+        self._octets += len(block)
         if not self._hops.done:
             self._hops.feed(block)
         if self._trace:
@@ -139,18 +144,24 @@ class Transaction:
     # -- the end
 
     async def finish(self, octets: int) -> Reply:
-        """The client's dot has come: judge, then commit in order. Returns what the client is told (D4, D5, D7)."""
-        self._finishing = True
+        """The client's dot has come: judge, then commit in order. Returns what the client is told (D4, D5, D7).
+
+        `octets` is the size of the content after unstuffing.
+        """
+        if self._refusal is not None:
+            return self._refusal
+        self._octets = octets
         if self._trace:
             self.write(b"")  # an empty message still has its trace
-        objection = self._refusal or self._objection()
+        objection = self._objection()
         if objection is not None:
-            self._close(objection, octets)
+            self.fail(objection)
             return objection
+        self._finishing = True
         if len(self._deliveries) == 1:
             (delivery,) = self._deliveries.values()
-            return verdict(await self._commit(delivery, octets))
-        return verdict(await self._commit_in_order(octets))
+            return verdict(await self._commit(delivery))
+        return verdict(await self._commit_in_order())
 
     def _objection(self) -> Reply | None:
         """Does anything speak against the message, now that all of it has been seen?"""
@@ -159,52 +170,48 @@ class Transaction:
         failures = [delivery.failure for delivery in self._deliveries.values()]
         return refusal([failure for failure in failures if failure is not None])
 
-    async def _commit_in_order(self, octets: int) -> list[Reply]:
-        """Dot after dot, the likeliest refusal first: while nobody has the message, a refusal keeps it from all (D5)."""
+    async def _commit_in_order(self) -> list[Reply]:
+        """Dot after dot, the likeliest refusal first: while nobody has it, a refusal keeps it from all (D5)."""
         pending = sorted(self._deliveries.values(), key=lambda delivery: (-delivery.refusals, -delivery.delay))
         answers: list[Reply] = []
         for position, delivery in enumerate(pending):
-            answers += await self._commit(delivery, octets)
+            answers += await self._commit(delivery)
             if not any(answer.positive for answer in answers):
                 for other in pending[position + 1 :]:
-                    self._give_up(other, octets)
+                    self._give_up(other, str(answers[0]))
                 break
         return answers
 
-    async def _commit(self, delivery: Delivery, octets: int) -> list[Reply]:
+    async def _commit(self, delivery: Delivery) -> list[Reply]:
         answers = await delivery.finish()
         if delivery.uncertain:
             outcome = Outcome.UNKNOWN
         else:
             outcome = Outcome.DELIVERED if answers[0].positive else Outcome.REFUSED
-        self._record(delivery, octets, outcome, answers[0])
+        self._record(delivery, outcome, answers[0])
         return answers
 
     def fail(self, reply: Reply) -> None:
-        """Nothing of this message can be delivered any more: let the destinations go, remember what to answer."""
+        """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""
+        if self._refusal is not None:
+            return
         self._refusal = reply
         for delivery in self._deliveries.values():
-            delivery.abort()
+            self._give_up(delivery, str(reply))
 
     def abort(self) -> None:
-        """The client gave the transaction up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""
+        """The client gave up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""
         if not self._finishing:
-            for delivery in self._deliveries.values():
-                delivery.abort()
+            self.fail(replies.ABORTED)
 
-    def _close(self, reply: Reply, octets: int) -> None:
-        for delivery in self._deliveries.values():
-            if delivery.failure is not None:
-                self._record(delivery, octets, Outcome.REFUSED, delivery.failure)
-                delivery.abort()
-            else:
-                self._give_up(delivery, octets, str(reply))
-
-    def _give_up(self, delivery: Delivery, octets: int, why: str = "") -> None:
+    def _give_up(self, delivery: Delivery, why: str) -> None:
+        """Close one delivery without a dot; what had come as far as DATA is recorded."""
+        failure = delivery.failure
         delivery.abort()
-        self._record(delivery, octets, Outcome.ABORTED, why)
+        if self._asked_for_data:
+            self._record(delivery, Outcome.ABORTED if failure is None else Outcome.REFUSED, failure or why)
 
-    def _record(self, delivery: Delivery, octets: int, outcome: Outcome, reply: Reply | str) -> None:
+    def _record(self, delivery: Delivery, outcome: Outcome, reply: Reply | str) -> None:
         session, service = self._session, self._service
         now = service.clock()
         service.recorder.record(
@@ -218,7 +225,7 @@ class Transaction:
                 reverse_path=self.envelope.reverse_path.text,
                 destination=delivery.host,
                 recipients=[recipient.path.text for recipient in delivery.recipients],
-                size=octets,
+                size=self._octets,
                 outcome=outcome,
                 reply=str(reply),
                 duration=now - self._started,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Recipient:
-    """One accepted or asked-for forward-path of a transaction. Compared by identity: the same path may come twice (T47)."""
+    """A forward-path asked for in a transaction. Compared by identity: the same path may come twice (T47)."""
 
     __slots__ = ("path",)
 
@@ -23,7 +23,7 @@ class Recipient:
 class Envelope:
     """The envelope in the making: one reverse-path, its MAIL parameters, and the recipients accepted so far.
 
-    `size` is the SIZE= the client declared (octets, 0 if none; RFC 1870), `body` the BODY= value ("" if none; RFC 6152).
+    `size` is SIZE= as the client declared it (octets, 0 if none; RFC 1870), `body` its BODY= ("" if none; RFC 6152).
     """
 
     __slots__ = ("body", "id", "recipients", "reverse_path", "size")

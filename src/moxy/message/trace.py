@@ -4,7 +4,7 @@ Rules:
 - Nothing that the peer said can end the field, open a comment or leave ASCII: what could is replaced or left out.
 - The message itself is only looked at, never held: HopCounter keeps a few octets between two chunks.
 
-RFC 5321 §4.4 (trace information), §6.3 (loops); RFC 3848 (protocol keywords); RFC 5322 §3.3 (dates).
+RFC 5321 §4.4 (trace information), §6.3 (loops); RFC 3848 (protocol keywords); RFC 5322 §3.3 (its date).
 
 Bugs: only CRLF ends a line here; where bare LFs are let through, fields between them are not counted. A recipient with
 a quoted or non-ASCII local part is not named.
@@ -13,16 +13,11 @@ a quoted or non-ASCII local part is not named.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
 from typing import Final
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _PLAIN_MAILBOX: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@\[\]-]+")
 _NAME_LIMIT: Final = 255
-
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_EPOCH: Final = datetime(1970, 1, 1)
 
 
 def received(
@@ -32,7 +27,7 @@ def received(
 
     `hello` is what the client called itself, `client` its address without brackets; `protocol` is the keyword of RFC
     3848. `recipient` is a mailbox without angle brackets, given only where the message has no other (T44: a field that
-    named several would tell each of the others); `date` comes from `rfc5322_date`.
+    named several would tell each of the others); `date` is as in RFC 5322 §3.3.
     """
     literal = f"IPv6:{client}" if ":" in client else client
     clause = f"\r\n\tfor <{recipient}>" if recipient and _PLAIN_MAILBOX.fullmatch(recipient) else ""
@@ -47,20 +42,6 @@ def received(
 def _name(text: str) -> str:
     """`text`, which the peer chose, as a domain or address without anything that means something in a field."""
     return _NOT_IN_A_NAME.sub("?", text[:_NAME_LIMIT]) or "unknown"
-
-
-def rfc5322_date(seconds: float, offset: int = 0) -> str:
-    """The moment `seconds` after the epoch as written where clocks are `offset` seconds ahead of UTC (RFC 5322 §3.3).
-
-    `Thu, 20 Nov 2025 09:34:00 +0000`. The zone is told in whole minutes.
-    """
-    moment = _EPOCH + timedelta(seconds=int(seconds) + offset)
-    sign = "-" if offset <= -60 else "+"
-    hours, minutes = divmod(abs(offset) // 60, 60)
-    return (
-        f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month]} {moment.year} "
-        f"{moment.hour:02}:{moment.minute:02}:{moment.second:02} {sign}{hours:02}{minutes:02}"
-    )
 
 
 _FIELD: Final = b"\r\nreceived:"

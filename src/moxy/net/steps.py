@@ -1,22 +1,70 @@
 """Run a coroutine at once, as far as it goes without waiting, and on from there when what it waits for is done.
 
 Why not a Task: a verb that has nothing to wait for must cost nothing, and one that waits does so three times for each
-message. Measured on CPython 3.11 with uvloop, a coroutine that waits once costs 2.8 µs here, and 5.8 µs when its first
-step is driven by hand and the rest by a Task (3.12's eager Task needs 3.12). So the same few lines serve every version.
+message. Measured on CPython 3.11 with uvloop, a coroutine that waits once costs 2.0 µs here with an `Answer`, 2.8 µs
+with a Future, and 5.8 µs when its first step is driven by hand and the rest by a Task (an eager Task needs 3.12). So
+the same few lines serve every version.
 
 Rules:
-- What runs here may await futures and other coroutines only. It is in no Task: `asyncio.timeout`, `wait_for` and
-  libraries that use them need one, and get it by `await loop.create_task(...)`.
-- Nobody cancels it. Who wants it to end completes what it waits for.
+- What runs here may await futures, answers and other coroutines only. It is in no Task: `asyncio.timeout`, `wait_for`
+  and libraries that use them need one, and get it by `await loop.create_task(...)`.
+- An `Answer` resumes who awaits it at once, inside `set`. Who calls `set` must have its own house in order before.
+- Nobody cancels a coroutine here. Who wants it to end completes what it waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """A value to come, awaited by one coroutine. A Task may await it too: it has what Tasks ask of a Future."""
+
+    __slots__ = ("_asyncio_future_blocking", "_loop", "_resume", "_there", "_value")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._there = False
+        self._resume: Callable[[Any], object] | None = None
+        self._asyncio_future_blocking = False
+
+    def set(self, value: T) -> None:
+        """The value is there: who awaits it goes on now."""
+        self._value = value
+        self._there = True
+        if self._resume is not None:
+            self._resume(self)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._there:
+            self._asyncio_future_blocking = True
+            yield self
+        return self._value
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Whom to resume. A Task (it gives its `context`) is resumed by the loop, for it cannot be inside another."""
+        if context is None:
+            self._resume = callback
+        else:
+            self._resume = lambda answer: self._loop.call_soon(callback, answer, context=context)
+
+    def result(self) -> T:
+        """The value, which must be there."""
+        return self._value
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop it belongs to."""
+        return self._loop
+
+    def cancel(self, msg: object = None) -> bool:
+        """Never: what was asked will be answered."""
+        del msg
+        return False
 
 
 class Steps(Generic[T]):
@@ -32,16 +80,16 @@ class Steps(Generic[T]):
         self._failed = failed
 
     def __call__(self, _: object = None) -> None:
-        """Take the next step: on to the next future that is not done yet, or to the end."""
+        """Take the next step: on to the next thing that is to be waited for, or to the end."""
         try:
-            future = self._coroutine.send(None)
+            awaited = self._coroutine.send(None)
         except StopIteration as stop:
             self._done(stop.value)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told to the caller
             self._failed(error)
         else:
-            future._asyncio_future_blocking = False  # the handshake between Future.__await__ and who drives it
-            future.add_done_callback(self)
+            awaited._asyncio_future_blocking = False  # the handshake between Future.__await__ and who drives it
+            awaited.add_done_callback(self)
 
 
 def start(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from functools import partial
 
 from structlog import get_logger
 
 from moxy.mail import Host
+from moxy.net import names
 from moxy.outbound.upstream import Ground, Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -19,14 +18,14 @@ log = get_logger("moxy.outbound")
 
 async def connect(host: Host, ground: Ground, owner: Owner) -> Upstream | Reply:
     """Connect to `host` and shake hands; returns the reply for the client where that fails. Needs a task to run in."""
-    loop = asyncio.get_running_loop()
+    loop = ground.loop
     try:
-        addresses = await asyncio.wait_for(_addresses(host, loop), ground.connect)
+        found = await asyncio.wait_for(names.addresses(host.name, host.port), ground.connect)
     except (OSError, UnicodeError, TimeoutError) as error:
         log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
         return replies.DESTINATION_UNREACHABLE
-    for address in addresses:
-        upstream = Upstream(host, ground, owner, loop)
+    for address in found:
+        upstream = Upstream(host, ground, owner)
         try:
             transport, _ = await asyncio.wait_for(
                 loop.create_connection(partial(_itself, upstream), address, host.port), ground.connect
@@ -45,15 +44,6 @@ def _itself(upstream: Upstream) -> Upstream:
     return upstream
 
 
-async def _addresses(host: Host, loop: asyncio.AbstractEventLoop) -> list[str]:
-    """The host's addresses, in the order of the system's resolver; a literal is its own."""
-    try:
-        return [str(ipaddress.ip_address(host.name))]
-    except ValueError:
-        found = await loop.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
     """Did we reach one of our own listeners? Then the route loops (T44)."""
     peer = transport.get_extra_info("peername") or ("", 0)
@@ -68,13 +58,13 @@ async def _shake_hands(upstream: Upstream, address: str, ground: Ground) -> Upst
         return _refused(upstream, greeting)
     hostname = ground.hostname.encode()
     (reply,) = await upstream.exchange(b"EHLO " + hostname, patience=ground.reply)
-    names = {upstream.host.name, address, _first_word(greeting), _first_word(reply)}
+    hidden = {upstream.host.name, address, _first_word(greeting), _first_word(reply)}
     if reply.permanent and upstream.lost is None:
         (reply,) = await upstream.exchange(b"HELO " + hostname, patience=ground.reply)
-        names.add(_first_word(reply))
+        hidden.add(_first_word(reply))
     if not reply.positive:
         return _refused(upstream, reply)
-    upstream.hide({name for name in names if "." in name or name == upstream.host.name or ":" in name})
+    upstream.hide({name for name in hidden if "." in name or name == upstream.host.name or ":" in name})
     return upstream
 
 

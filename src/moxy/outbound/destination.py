@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ class Settings:
     lease: Literal["transaction", "session"] = "transaction"
     """How long a client keeps a connection: for a transaction (shared), or until it leaves (one to one)."""
     connections: int = 40
-    """Most connections at once to a host. Postfix takes 50 of one client by default (smtpd_client_connection_count_limit)."""
+    """Most connections at once to a host. Postfix takes 50 from one client by default."""
     transactions: int = 100
     """Most transactions on one connection."""
     eight_bit: Literal["refuse", "pass"] = "refuse"
@@ -39,6 +38,7 @@ class SmtpDestination:
         self.settings = settings
         self.ground = ground
         self._mode = mode
+        self._in_order = list(pools)
         self._pools = {pool.host: pool for pool in pools}
         self._leased: dict[str, Upstream] = {}  # session id -> connection kept for it
 
@@ -51,14 +51,16 @@ class SmtpDestination:
         """Begin a delivery (see `moxy.delivery`)."""
         return RelayDelivery(self, session, envelope, flow)
 
+    def take(self, session: Session, now: float) -> Upstream | None:
+        """A connection that can be had without waiting, if there is one."""
+        if self.settings.lease == "session":
+            kept = self._leased.get(session.id)
+            return kept if kept is not None and kept.lost is None else None
+        return self._candidates(now)[0].take(now)
+
     async def lease(self, session: Session, deadline: float) -> Upstream | Reply:
-        """A connection to the first host that can be reached; the last host's reply where none can."""
-        kept = self._leased.get(session.id)
-        if kept is not None:
-            if kept.lost is None:
-                return kept
-            del self._leased[session.id]
-        loop = asyncio.get_running_loop()
+        """A connection to the first host that can be reached; the last host's reply where none can. After `take`."""
+        loop = self.ground.loop
         answer: Upstream | Reply = replies.DESTINATION_UNREACHABLE
         for pool in self._candidates(loop.time()):
             answer = await pool.lease(deadline)
@@ -72,7 +74,7 @@ class SmtpDestination:
 
     def give_back(self, session: Session, upstream: Upstream, *, clean: bool) -> None:
         """The transaction is over; see `Pool.give_back`."""
-        if self._leased.get(session.id) is upstream and upstream.lost is None and not upstream.content_open:
+        if self._leased.get(session.id) is upstream and upstream.lost is None and not upstream.in_content:
             upstream.lend(None)
             if not clean:
                 upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
@@ -97,9 +99,9 @@ class SmtpDestination:
 
     def _candidates(self, now: float) -> list[Pool]:
         """Hosts in the order in which they are tried: as listed or drawn by weight, those that just failed last."""
-        pools = list(self._pools.values())
-        if len(pools) > 1:
-            if self._mode is Mode.BALANCE:
-                pools.sort(key=lambda pool: random.random() ** (1 / pool.host.weight), reverse=True)  # noqa: S311
-            pools.sort(key=lambda pool: pool.failing(now))
-        return pools
+        pools = self._in_order
+        if len(pools) == 1:
+            return pools
+        if self._mode is Mode.BALANCE:
+            pools = sorted(pools, key=lambda pool: random.random() ** (1 / pool.host.weight), reverse=True)  # noqa: S311
+        return sorted(pools, key=lambda pool: pool.failing(now))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
+from moxy.smtp.reply import Reply
 
-def pattern(names: Iterable[str], spare: str) -> re.Pattern[str] | None:
-    """What to look for in a destination's words: its `names` and addresses as whole words, in any case.
 
-    `spare` is our own host name, which may stay. None when nothing is to be hidden.
-    """
-    hidden = {name.strip("[]").lower() for name in names} - {"", spare.lower()}
-    return _compiled(frozenset(hidden)) if hidden else None
+class Veil:
+    """Replaces `names`, as whole words and in any case, by our own host name."""
+
+    __slots__ = ("_by", "_in_text", "_on_wire")
+
+    def __init__(self, names: frozenset[str], by: str) -> None:
+        longest_first = sorted(names, key=lambda name: (-len(name), name))
+        words = "|".join(re.escape(name) for name in longest_first)
+        pattern = rf"(?<![\w.-])(?:{words})(?![\w-]|\.\w)"
+        self._by = by
+        self._in_text = re.compile(pattern, re.IGNORECASE)
+        self._on_wire = re.compile(pattern.encode(), re.IGNORECASE)
+
+    def over(self, reply: Reply) -> Reply:
+        """The reply as a client may see it; mostly itself, which one search of its octets tells."""
+        return reply.replaced(self._in_text, self._by) if self._on_wire.search(reply.wire) else reply
 
 
 @lru_cache(maxsize=1024)
-def _compiled(names: frozenset[str]) -> re.Pattern[str]:
-    longest_first = sorted(names, key=lambda name: (-len(name), name))
-    words = "|".join(re.escape(name) for name in longest_first)
-    return re.compile(rf"(?<![\w.-])(?:{words})(?![\w-]|\.\w)", re.IGNORECASE)
+def veil(names: frozenset[str], hostname: str) -> Veil | None:
+    """The veil over a destination's names; our own host name may stay. None when there is nothing to hide."""
+    hidden = frozenset(name.strip("[]").lower() for name in names) - {"", hostname.lower()}
+    return Veil(hidden, hostname) if hidden else None

@@ -38,7 +38,7 @@ class RelayDelivery:
         self._session = session
         self._envelope = envelope
         self._flow = flow
-        self._loop = asyncio.get_running_loop()
+        self._loop = destination.ground.loop
         self._upstream: Upstream | None = None
         self._beginning: asyncio.Future[None] | None = None  # done when the first recipient has its answer
         self._failure: Reply | None = None  # the answer to everything from now on
@@ -72,13 +72,15 @@ class RelayDelivery:
 
     async def _begin(self, recipient: Recipient) -> Reply:
         """Find a connection, and tell it MAIL and the first RCPT."""
-        deadline = self._loop.time() + self._destination.ground.connect_total
+        destination, session = self._destination, self._session
+        now = self._loop.time()
+        deadline = now + destination.ground.connect_total
         for _ in range(ATTEMPTS):
-            leased = await self._destination.lease(self._session, deadline)
+            leased = destination.take(session, now) or await destination.lease(session, deadline)
             if isinstance(leased, Reply):
                 return self._fail(leased)
             if self._aborted:
-                self._destination.give_back(self._session, leased, clean=True)
+                destination.give_back(session, leased, clean=True)
                 return replies.DESTINATION_LOST
             used_before = leased.transactions > 0
             self._take(leased)
@@ -155,9 +157,10 @@ class RelayDelivery:
         if self._failure is not None or upstream is None:
             return self._failure or replies.DESTINATION_LOST
         if self._withdrawn and (changed := await self._reopen(upstream)) is not None:
-            return replies.MIXED_VERDICTS if changed.permanent else changed
+            return self._fail(replies.MIXED_VERDICTS if changed.permanent else changed)
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
-        return self._passed_on(upstream, reply, Phase.DATA)
+        answer = self._passed_on(upstream, reply, Phase.DATA)
+        return answer if answer.intermediate else self._fail(answer)
 
     def write(self, block: bytes) -> None:
         """Pass content on; see `moxy.delivery.Delivery`."""
@@ -184,7 +187,7 @@ class RelayDelivery:
         upstream = self._upstream
         if self.failure is not None or upstream is None:
             return [self._failure or replies.DESTINATION_LOST] * len(self.recipients)
-        reply = await upstream.commit()
+        (reply,) = await upstream.commit()
         answer = self._passed_on(upstream, reply, Phase.FINAL)
         self.uncertain = upstream.lost is reply or upstream.lost is answer
         self._release(clean=True)

@@ -8,7 +8,6 @@ and `lost` says why. Nothing here raises.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from structlog import get_logger
 
 from moxy.mail import Host
 from moxy.net.deadlines import NEVER, Sweeper
+from moxy.net.steps import Answer
 from moxy.outbound import hiding
 from moxy.smtp import replies
 from moxy.smtp.extension import Extensions
@@ -36,6 +36,7 @@ class Ground:
 
     hostname: str
     sweeper: Sweeper
+    loop: asyncio.AbstractEventLoop
     hide: bool = True
     """Replace destinations' own names in their replies."""
     own_ports: frozenset[int] = frozenset()
@@ -92,21 +93,22 @@ class Upstream(asyncio.Protocol):
     """One connection to one host of a destination."""
 
     __slots__ = (
-        "_full", "_ground", "_groups", "_loop", "_owner", "_sender", "_transport", "_writer", "deadline",
-        "greeting", "hidden", "host", "idle_since", "lost", "transactions",
+        "_full", "_ground", "_groups", "_loop", "_owner", "_sender", "_transport", "_veil", "_writer", "deadline",
+        "greeting", "host", "idle_since", "lost", "transactions",
     )  # fmt: skip
 
-    def __init__(self, host: Host, ground: Ground, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
         self._ground = ground
         self._owner = owner
-        self._loop = loop
+        self._loop = ground.loop
         self._sender = Sender()
         self._transport: asyncio.Transport | None = None
         self._groups: deque[_Group] = deque()
         self._writer: Writer | None = None
         self._full = False
-        self.greeting: asyncio.Future[list[Reply]] = loop.create_future()
-        self.hidden: re.Pattern[str] | None = None
+        self.greeting: Answer[list[Reply]] = Answer(ground.loop)
+        """The first reply, to be awaited."""
+        self._veil: hiding.Veil | None = None
         self.host = host
         self.transactions = 0
         """Transactions begun on this connection."""
@@ -127,21 +129,22 @@ class Upstream(asyncio.Protocol):
         self._await(len(lines), patience, done)
         self.flush()
 
-    async def exchange(self, *lines: bytes, patience: float) -> list[Reply]:
+    def exchange(self, *lines: bytes, patience: float) -> Answer[list[Reply]]:
         """`request`, to be awaited."""
-        answers: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self.request(lines, patience, answers.set_result)
-        return await answers
+        answer: Answer[list[Reply]] = Answer(self._loop)
+        self.request(lines, patience, answer.set)
+        return answer
 
-    async def commit(self) -> Reply:
-        """Send the final dot behind the content and wait for the verdict."""
+    def commit(self) -> Answer[list[Reply]]:
+        """Send the final dot behind the content; the verdict is to be awaited."""
+        verdict: Answer[list[Reply]] = Answer(self._loop)
         if self.lost is not None:
-            return self.lost
-        answers: asyncio.Future[list[Reply]] = self._loop.create_future()
-        self._sender.end_of_data()
-        self._await(1, self._ground.final, answers.set_result)
-        self.flush()
-        return (await answers)[0]
+            verdict.set([self.lost])
+        else:
+            self._sender.end_of_data()
+            self._await(1, self._ground.final, verdict.set)
+            self.flush()
+        return verdict
 
     def _await(self, count: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
         if not self._groups:
@@ -162,13 +165,14 @@ class Upstream(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what has been gathered."""
-        if self._transport is not None and (output := self._sender.take_output()):
+        output = self._sender.take_output()
+        if output and self._transport is not None:
             self._transport.write(output)
 
     @property
-    def content_open(self) -> bool:
-        """Is the destination in the middle of our content? Then only the final dot or closing can end it."""
-        return self._sender.content_open
+    def in_content(self) -> bool:
+        """Is the destination in our content, or about to be? Then only the final dot or closing gets out of it."""
+        return self._sender.in_content
 
     def lend(self, writer: Writer | None) -> None:
         """Say who is to be paused while the connection is full; None: nobody."""
@@ -186,11 +190,7 @@ class Upstream(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_AHEAD)
         self._ground.sweeper.watched.add(self)
-        self._await(1, self._ground.reply, self._greeted)
-
-    def _greeted(self, answers: list[Reply]) -> None:
-        if not self.greeting.done():
-            self.greeting.set_result(answers)
+        self._await(1, self._ground.reply, self.greeting.set)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who asked."""
@@ -205,7 +205,8 @@ class Upstream(asyncio.Protocol):
         except ReplyError as error:
             log.warning("protocol_error", destination=str(self.host), reason=str(error))
             self.lose(replies.DESTINATION_GARBLED)
-        self.flush()
+        if sender.output:
+            self.flush()
 
     def _reply(self, groups: deque[_Group], reply: Reply) -> None:
         group = groups[0]
@@ -256,7 +257,7 @@ class Upstream(asyncio.Protocol):
 
     def quit(self) -> None:
         """End the session politely; nobody waits for it."""
-        if self.lost is None and not self._groups and not self.content_open:
+        if self.lost is None and not self._groups and not self.in_content:
             self._owner.ended(self)
             self.request((b"QUIT",), self._ground.prove, lambda _: self.lose(replies.DESTINATION_LOST))
         else:
@@ -282,8 +283,8 @@ class Upstream(asyncio.Protocol):
     def hide(self, names: set[str]) -> None:
         """From now on, these names of the destination must not reach a client."""
         if self._ground.hide:
-            self.hidden = hiding.pattern(names, self._ground.hostname)
+            self._veil = hiding.veil(frozenset(names), self._ground.hostname)
 
     def veiled(self, reply: Reply) -> Reply:
         """The reply without the destination's own names."""
-        return reply.replaced(self.hidden, self._ground.hostname) if self.hidden is not None else reply
+        return self._veil.over(reply) if self._veil is not None else reply

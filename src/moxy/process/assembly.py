@@ -46,6 +46,7 @@ def assemble(
     ground = Ground(
         hostname=config.hostname,
         sweeper=sweeper,
+        loop=loop,
         hide=config.hide_destinations,
         own_ports=ports,
         connect=times.connect,

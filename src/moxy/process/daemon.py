@@ -5,32 +5,42 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moxy.errors import MoxyError
 from moxy.process.privileges import Identity
 
 
-def detach() -> None:
-    """Go on as a process of its own session without a terminal; the calling process exits with 0.
+def detach() -> Callable[[], None]:
+    """Go on as a process of its own session, without a terminal. Call it before anything that a fork would break.
 
-    Call it after everything that can fail with a message, and before anything that a fork would break (event loops).
-    Standard error stays where it was sent, unless that is a terminal.
+    The calling process waits until what is returned here is called: then it exits with 0, or with 1 if the new process
+    ended before. Until then the new one may still complain on standard error; after, that goes nowhere if it is a
+    terminal, and stays where it was sent if not.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    for _ in range(2):  # the second child leads no session, so it can never get a terminal again
-        if os.fork():
-            os._exit(0)
-        with contextlib.suppress(PermissionError):
-            os.setsid()
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        os._exit(0 if os.read(reading, 1) else 1)
+    os.close(reading)
+    os.setsid()
+    if os.fork():
+        os._exit(0)  # the one that leads the session: so nobody in it can get a terminal again
     os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        if descriptor < 2 or os.isatty(descriptor):
-            os.dup2(null, descriptor)
-    os.close(null)
+
+    def ready() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            if descriptor < 2 or os.isatty(descriptor):
+                os.dup2(null, descriptor)
+        os.close(null)
+        os.write(writing, b"1")
+        os.close(writing)
+
+    return ready
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio.sslproto
 import concurrent.futures.thread
+import email.utils
 import encodings.ascii
 import encodings.idna
 import encodings.latin_1
 import encodings.punycode
 import encodings.unicode_escape
-import email.utils
 import linecache
 import stringprep
 import tokenize

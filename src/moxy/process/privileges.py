@@ -12,7 +12,7 @@ from moxy.errors import MoxyError
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user to become: numbers of user and group, and the groups that the user is in besides (none for a bare number)."""
+    """A user to become: its name, and the numbers of user and group."""
 
     name: str
     uid: int
@@ -20,7 +20,7 @@ class Identity:
 
 
 def identity(runas: str) -> Identity:
-    """Who `runas` (`user`, `user:group`, names or numbers) means. Raises MoxyError if there is no such user or it is root."""
+    """Who `runas` (`user` or `user:group`, names or numbers) is. Raises MoxyError for nobody, and for root."""
     user, _, group = runas.partition(":")
     try:
         entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
@@ -42,7 +42,7 @@ def identity(runas: str) -> Identity:
 def required(runas: str) -> Identity | None:
     """The identity to take on before serving; None when we are nobody special already.
 
-    Raises MoxyError where the process is root and no user is named, or where it is not root and cannot become that user.
+    Raises MoxyError where we are root and no user is named, or where we are not root and cannot become that user.
     """
     if os.geteuid() == 0:
         if not runas:

@@ -6,7 +6,9 @@ Low ports are bound and files opened while we may; nothing of a client is read b
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from collections.abc import Callable
 
 import uvloop
 
@@ -15,7 +17,6 @@ from moxy.net import listening
 from moxy.process import daemon, preload, privileges, worker
 from moxy.process.assembly import assemble
 from moxy.process.privileges import Identity
-from moxy.process.tables import build_tables
 
 __all__ = ["bind", "preload", "run", "serve", "with_port"]
 
@@ -24,22 +25,23 @@ def run(config: Config, *, detach: bool = False) -> None:
     """Run Moxy until it is told to stop, in the background with `detach`. Raises MoxyError if it cannot start."""
     user = privileges.required(config.runas)
     sockets = bind(config)
-    build_tables(config)  # what is wrong with a table is told while there is somebody to read it
-    if detach:
-        daemon.detach()
-    serve(config, sockets, user)
+    serve(config, sockets, user, ready=daemon.detach() if detach else None)
 
 
-def serve(config: Config, sockets: list[socket.socket], user: Identity | None) -> None:
-    """Serve on sockets that are bound already, as `user`, until told to stop."""
+def serve(
+    config: Config, sockets: list[socket.socket], user: Identity | None, *, ready: Callable[[], None] | None = None
+) -> None:
+    """Serve on sockets that are bound already, as `user`, until told to stop. `ready` is called once we do."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     with daemon.pid_file(config.pid_file, user):
         parts = assemble(config, frozenset(sock.getsockname()[1] for sock in sockets), loop, user)
         if user is not None:
             privileges.drop(user)
+        gc.collect()
+        gc.freeze()  # what has been loaded stays: the collector need not look at it again and again
         try:
-            loop.run_until_complete(worker.serve(parts, sockets))
+            loop.run_until_complete(worker.serve(parts, sockets, ready))
         finally:
             loop.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from structlog import get_logger
@@ -20,8 +20,11 @@ POLL: Final = 0.05
 log = get_logger("moxy")
 
 
-async def serve(parts: Parts, sockets: Sequence[socket.socket]) -> None:
-    """Serve on `sockets` until SIGTERM or SIGINT; then drain and close everything. SIGUSR1 reopens the logs."""
+async def serve(parts: Parts, sockets: Sequence[socket.socket], ready: Callable[[], None] | None = None) -> None:
+    """Serve on `sockets` until SIGTERM or SIGINT; then drain and close everything. SIGUSR1 reopens the logs.
+
+    `ready` is called when the first client may come.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,6 +36,8 @@ async def serve(parts: Parts, sockets: Sequence[socket.socket]) -> None:
         for sock in sockets
     ]
     log.info("ready", listening=[_shown(sock) for sock in sockets])
+    if ready is not None:
+        ready()
     await stop.wait()
     for server in servers:
         server.close()

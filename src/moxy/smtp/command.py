@@ -7,18 +7,28 @@ deserves; the order of commands is not judged here (`moxy.smtp.state`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from moxy.smtp import replies
 from moxy.smtp.address import AddressError, ForwardPath, ReversePath, parse_hello, scan_path
-from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, parse_parameters
+from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Parameters, parse_parameters
 from moxy.smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from moxy.smtp.state import State
 
 
 class Command:
-    """Something the client asks for, and that is answered exactly once."""
+    """Something the client asks for, and that is answered exactly once.
 
-    __slots__: tuple[str, ...] = ()
+    While it waits for its answer it carries two marks of the receiver's: `following`, the state it leads to if it is
+    accepted, and `reply`, once that is known but not yet due. They are no part of what it says.
+    """
+
+    __slots__: tuple[str, ...] = ("following", "reply")
+
+    following: State
+    reply: Reply | None
 
     def __repr__(self) -> str:
         fields = ", ".join(repr(getattr(self, name)) for name in self.__slots__)
@@ -41,7 +51,7 @@ class Hello(Command):
 
 
 class Mail(Command):
-    """MAIL FROM: opens a transaction (§4.1.1.2). `size` is SIZE= in octets or 0, `body` is BODY= in upper case or ""."""
+    """MAIL FROM: opens a transaction (§4.1.1.2). `size` is SIZE= in octets or 0, `body` BODY= in capitals or ""."""
 
     __slots__ = ("body", "path", "size")
 
@@ -112,86 +122,94 @@ class Quit(Command):
 
 
 class Invalid(Command):
-    """A line that is no command we can obey; `reply` is the answer it deserves."""
+    """A line that is no command we can obey; `deserved` is the reply to it."""
 
-    __slots__ = ("reply",)
+    __slots__ = ("deserved",)
 
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    def __init__(self, deserved: Reply) -> None:
+        self.deserved = deserved
 
 
 def parse(line: bytes) -> Command:
     """Read one command line, given without its CRLF."""
-    if line[:5].upper() == b"RCPT " or line[:5].upper() == b"MAIL ":
-        return _transaction_command(line)
-    verb, _, argument = line.partition(b" ")
-    reader = _READERS.get(verb.upper())
-    if reader is None:
-        return Invalid(replies.WRONG_PROTOCOL if verb.upper() in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
-    return reader(argument.strip())
+    verb = line[:4].upper()
+    reader = _READERS.get(verb)
+    if reader is None or line[4:5] not in (b" ", b""):
+        word = line.partition(b" ")[0].upper()
+        return Invalid(replies.WRONG_PROTOCOL if word in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
+    return reader(line)
 
 
-def _transaction_command(line: bytes) -> Command:
-    """MAIL FROM:<path> [parameters] or RCPT TO:<path> [parameters]: the two that every message brings."""
-    is_mail = line[0] in b"Mm"
-    prefix = b"MAIL FROM:" if is_mail else b"RCPT TO:"
-    start = len(prefix)
-    if line[:start].upper() != prefix:
-        return Invalid(replies.SYNTAX_MAIL if is_mail else replies.SYNTAX_RCPT)
-    while line[start : start + 1] == b" ":  # not in the grammar, but sent by many and understood by all
-        start += 1
+def _mail(line: bytes) -> Command:
+    """MAIL FROM:<reverse-path> [parameters] (§4.1.1.2)."""
+    if line[5:10].upper() != b"FROM:":
+        return Invalid(replies.SYNTAX_MAIL)
     try:
-        if is_mail:
-            return _mail(*scan_path(line, start, ReversePath), line)
-        return _rcpt(*scan_path(line, start, ForwardPath), line)
+        path, end = scan_path(line, 10 if line[10:11] == b"<" else _path_start(line, 10), ReversePath)
     except AddressError as error:
         return Invalid(replies.bad_address(error.status, str(error)))
-
-
-def _mail(path: ReversePath, end: int, line: bytes) -> Command:
     if end == len(line):
         return Mail(path)
-    parameters = (
-        parse_parameters(line[end:], MAIL_PARAMETERS) if line[end : end + 1] == b" " else replies.BAD_PARAMETERS
-    )
+    parameters = _parameters(line, end, MAIL_PARAMETERS)
     if isinstance(parameters, Reply):
         return Invalid(parameters)
     return Mail(path, int(parameters.get("SIZE", "0")), parameters.get("BODY", "").upper())
 
 
-def _rcpt(path: ForwardPath, end: int, line: bytes) -> Command:
+def _rcpt(line: bytes) -> Command:
+    """RCPT TO:<forward-path> [parameters] (§4.1.1.3)."""
+    if line[5:8].upper() != b"TO:":
+        return Invalid(replies.SYNTAX_RCPT)
+    try:
+        path, end = scan_path(line, 8 if line[8:9] == b"<" else _path_start(line, 8), ForwardPath)
+    except AddressError as error:
+        return Invalid(replies.bad_address(error.status, str(error)))
     if end == len(line):
         return Rcpt(path)
-    parameters = (
-        parse_parameters(line[end:], RCPT_PARAMETERS) if line[end : end + 1] == b" " else replies.BAD_PARAMETERS
-    )
+    parameters = _parameters(line, end, RCPT_PARAMETERS)
     return Invalid(parameters) if isinstance(parameters, Reply) else Rcpt(path)
 
 
-def _hello(argument: bytes, extended: bool) -> Command:
+def _path_start(line: bytes, start: int) -> int:
+    """Where the path begins: blanks before it are not in the grammar, but sent by many and understood by all."""
+    while line[start : start + 1] == b" ":
+        start += 1
+    return start
+
+
+def _parameters(line: bytes, start: int, legal: Parameters) -> dict[str, str] | Reply:
+    return parse_parameters(line[start:], legal) if line[start : start + 1] == b" " else replies.BAD_PARAMETERS
+
+
+def _hello(line: bytes) -> Command:
     try:
-        return Hello(parse_hello(argument), extended)
+        return Hello(parse_hello(line[5:].strip()), extended=line[:1] in b"Ee")
     except AddressError as error:
         return Invalid(replies.bad_hello(str(error)))
 
 
 def _bare(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     """A verb that takes no argument (§4.1.1): 501 when one comes."""
-    return lambda argument: Invalid(replies.NO_ARGUMENT_EXPECTED) if argument else kind()
+    return lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[5:].strip() else kind()
+
+
+def _with_argument(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
+    """A verb that needs an argument, of which we make no use."""
+    return lambda line: kind() if line[5:].strip() else Invalid(replies.ARGUMENT_EXPECTED)
 
 
 _READERS: Final[dict[bytes, Callable[[bytes], Command]]] = {
-    b"EHLO": lambda argument: _hello(argument, extended=True),
-    b"HELO": lambda argument: _hello(argument, extended=False),
-    b"MAIL": lambda _: Invalid(replies.SYNTAX_MAIL),
-    b"RCPT": lambda _: Invalid(replies.SYNTAX_RCPT),
+    b"EHLO": _hello,
+    b"HELO": _hello,
+    b"MAIL": _mail,
+    b"RCPT": _rcpt,
     b"DATA": _bare(Data),
     b"RSET": _bare(Rset),
     b"QUIT": _bare(Quit),
     b"NOOP": lambda _: Noop(),
     b"HELP": lambda _: Help(),
-    b"VRFY": lambda argument: Vrfy() if argument else Invalid(replies.ARGUMENT_EXPECTED),
-    b"EXPN": lambda argument: Expn() if argument else Invalid(replies.ARGUMENT_EXPECTED),
+    b"VRFY": _with_argument(Vrfy),
+    b"EXPN": _with_argument(Expn),
 }
 
 _OTHER_PROTOCOLS: Final = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})

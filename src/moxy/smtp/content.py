@@ -82,8 +82,8 @@ class EndOfDataFinder:
 class LineEndAudit:
     """Watches a stream for a CR without LF or an LF without CR (RFC 5321 §2.3.8): the raw material of SMTP smuggling.
 
-    Exact and streaming, on whole blocks: the decoder of the standard library remembers which line ends it has seen. Made
-    for the blocks of `EndOfDataFinder`: a CR at the end of one is bare.
+    Exact and streaming, on whole blocks: the decoder of the standard library remembers which line ends it has seen.
+    Made for the blocks of `EndOfDataFinder`: a CR at the end of one is bare.
     """
 
     __slots__ = ("_decoder",)

@@ -60,7 +60,7 @@ def parse_parameters(text: bytes, legal: Parameters) -> dict[str, str] | Reply:
 
 
 class Offer:
-    """What one listener offers in its reply to EHLO. `size` is the largest message in octets (0: no limit; RFC 1870)."""
+    """What one listener offers in reply to EHLO. `size` is the largest message in octets (0: no limit; RFC 1870)."""
 
     __slots__ = ("keywords", "size")
 

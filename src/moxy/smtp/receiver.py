@@ -1,4 +1,4 @@
-"""Receiver: the server's side of an SMTP session as a value machine, without I/O (RFC 5321 §3; RFC 821's receiver-SMTP).
+"""Receiver: the server's side of an SMTP session as a value machine, without I/O (RFC 821's receiver-SMTP).
 
 The driver's whole contract:
 
@@ -13,7 +13,7 @@ command is answered exactly once; replies leave in the order of the commands, wh
 together, so that their destinations can be asked at the same time. `Content` and `ContentFault` are not answered.
 
 Rules:
-- What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse by us is `RuntimeError`.
+- What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse is RuntimeError.
 - Nothing grows with what the client sends: a line is capped, content passes in the blocks it came in.
 """
 
@@ -23,7 +23,7 @@ from collections import deque
 from typing import Final
 
 from moxy.smtp import limits, replies
-from moxy.smtp.command import Command, Data, EndOfData, Invalid, Mail, Quit, Rcpt, parse
+from moxy.smtp.command import Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
 from moxy.smtp.content import EndOfDataFinder, LineEndAudit
 from moxy.smtp.reply import Reply
 from moxy.smtp.state import State, follow
@@ -68,21 +68,14 @@ class ContentFault:
 
 Event = Command | Content | ContentFault
 
-
-class _Awaited:
-    """A command given out, and its reply once that is known."""
-
-    __slots__ = ("command", "reply")
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.reply: Reply | None = None
+_CONTENT: Final = State.CONTENT
+_CR: Final = 0x0D
 
 
 _OUT_OF_ORDER: Final[dict[State, Reply]] = {
     State.GREETED: replies.HELLO_FIRST,
     State.READY: replies.MAIL_FIRST,
-    State.MAIL: replies.RCPT_FIRST,
+    State.MAIL: replies.NESTED_MAIL,
     State.RCPT: replies.NESTED_MAIL,
 }
 
@@ -92,7 +85,7 @@ class Receiver:
 
     __slots__ = (
         "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_output", "_position",
-        "_size", "_skipping", "_waiting", "closed", "state",
+        "_size", "_skipping", "_waiting", "closed", "ready", "state",
     )  # fmt: skip
 
     def __init__(self, *, size: int = limits.MESSAGE_SIZE, command_line: int = limits.COMMAND_LINE) -> None:
@@ -102,7 +95,7 @@ class Receiver:
         self._buffer = b""
         self._position = 0
         self._skipping = False  # inside a command line that is too long
-        self._waiting: deque[_Awaited] = deque()
+        self._waiting: deque[Command] = deque()
         self._output: list[bytes] = []
         self._finder = EndOfDataFinder()
         self._audit = LineEndAudit()
@@ -111,15 +104,18 @@ class Receiver:
         self.state = State.GREETED
         self.closed = False
         """True once the session is over: QUIT was answered, or `close` was called. No event follows."""
+        self.ready = False
+        """False when `next_event` would return None until more octets or an answer come."""
 
     # -- octets in, octets out
 
     def receive(self, block: bytes) -> None:
         """Store octets from the client."""
-        if self._position < len(self._buffer):
+        if self._buffer:
             block = self._buffer[self._position :] + block
         self._buffer = block
         self._position = 0
+        self.ready = True
 
     @property
     def unread(self) -> int:
@@ -139,10 +135,6 @@ class Receiver:
         self._output = []
         return output[0] if len(output) == 1 else b"".join(output)
 
-    def greet(self, reply: Reply) -> None:
-        """Put the greeting out: the 220, or a 554/421 that refuses the session (§3.1)."""
-        self._output.append(reply.wire)
-
     def close(self, reply: Reply) -> None:
         """End the session from our side with `reply` (421, §3.8). Commands not answered yet stay without an answer."""
         self._output.append(reply.wire)
@@ -152,17 +144,24 @@ class Receiver:
 
     def next_event(self) -> Event | None:
         """The next thing the client said, or None."""
-        if self.closed:
+        if self.closed or (self._waiting and not self._may_overlap()):
+            self.ready = False
             return None
-        if self.state is State.CONTENT:
-            return None if self._waiting else self._next_content()
-        if self._waiting and not self._may_overlap():
-            return None
+        if self.state is _CONTENT:
+            return self._next_content()
         line = self._next_line()
         if line is None:
+            self.ready = False
             return None
-        command = line if isinstance(line, Invalid) else self._in_order(parse(line))
-        self._waiting.append(_Awaited(command))
+        command = line if isinstance(line, Invalid) else parse(line)
+        following = follow(self.state, type(command))
+        if following is None:
+            following = self.state
+            if type(command) is not Invalid:
+                command = Invalid(self._out_of_order(command))
+        command.following = following
+        command.reply = None
+        self._waiting.append(command)
         return command
 
     def answer(self, command: Command, reply: Reply) -> None:
@@ -171,28 +170,32 @@ class Receiver:
         Raises RuntimeError if the command is not waiting for an answer.
         """
         waiting = self._waiting
-        for awaited in waiting:
-            if awaited.command is command and awaited.reply is None:
-                awaited.reply = reply
-                break
+        self.ready = bool(self._buffer)
+        if waiting and waiting[0] is command:
+            waiting.popleft()
+            self._settle(command, reply)
+            while waiting and (due := waiting[0].reply) is not None:
+                self._settle(waiting.popleft(), due)
+        elif any(other is command for other in waiting) and command.reply is None:
+            command.reply = reply
         else:
             raise RuntimeError(f"{command} is not waiting for an answer")
-        while waiting and (due := waiting[0].reply) is not None:
-            self._settle(waiting.popleft().command, due)
 
     def _settle(self, command: Command, reply: Reply) -> None:
-        """Put a reply out, and move the state as it says."""
+        """Put a reply out, and move the state as it says; after our last words nothing more is said."""
+        if self.closed:
+            return
         self._output.append(reply.wire)
-        kind = type(command)
-        if kind is EndOfData:
+        if type(command) is EndOfData:
             self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
-        elif reply.positive or reply.intermediate:
-            following = follow(self.state, kind)
-            if following is State.CONTENT:
+        elif reply.code < 400:
+            if command.following is _CONTENT:
                 self._begin_content()
-            if following is not None:
-                self.state = following
-            self.closed = self.closed or kind is Quit
+            self.state = command.following
+            if type(command) is Quit:
+                self.closed = True
+        elif reply.code == replies.CLOSING_CODE:
+            self.closed = True
 
     def _begin_content(self) -> None:
         self._finder = EndOfDataFinder()
@@ -203,51 +206,56 @@ class Receiver:
         """May the next command be given out before the earlier ones are answered? Only RCPT after RCPT (T1)."""
         return (
             len(self._waiting) < limits.PARALLEL_RECIPIENTS
-            and type(self._waiting[-1].command) is Rcpt
+            and type(self._waiting[-1]) is Rcpt
             and self._buffer[self._position : self._position + 5].upper() == b"RCPT "
         )
 
     def _next_line(self) -> bytes | Invalid | None:
         """Cut one command line off the buffer. Only CRLF ends a line (§2.3.8)."""
-        start = self._position
-        end = self._buffer.find(b"\n", start)
+        if not self._buffer:
+            return None
+        buffer, start = self._buffer, self._position
+        end = buffer.find(b"\n", start)
         if end < 0:
-            if self.unread > self._command_line:
+            if len(buffer) - start > self._command_line:
                 self._skipping = True
-                self._buffer, self._position = self._buffer[-1:], 0
+                self._buffer, self._position = buffer[-1:], 0
             return None
         self._position = end + 1
+        if self._position == len(buffer):
+            self._buffer, self._position = b"", 0
+            self.ready = False
         if self._skipping or end + 1 - start > self._command_line:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
-        if self._buffer[end - 1 : end] != b"\r" or end == start:
+        if end == start or buffer[end - 1] != _CR:
             return Invalid(replies.BARE_LINE_END_IN_COMMAND)
-        return self._buffer[start : end - 1]
+        return buffer[start : end - 1]
 
-    def _in_order(self, command: Command) -> Command:
-        kind = type(command)
-        if kind is Invalid or follow(self.state, kind) is not None:
-            return command
-        if kind is Data and self.state is State.MAIL:
-            return Invalid(replies.NO_VALID_RECIPIENTS)  # T3: DATA pipelined behind recipients that were all refused
-        if kind is Mail and self.state is State.MAIL:
-            return Invalid(replies.NESTED_MAIL)
-        return Invalid(_OUT_OF_ORDER[self.state])
+    def _out_of_order(self, command: Command) -> Reply:
+        """What a command deserves that has no row in the table of this state."""
+        if self.state is State.MAIL and type(command) is Data:
+            return replies.NO_VALID_RECIPIENTS  # T3: DATA pipelined behind recipients that were all refused
+        return _OUT_OF_ORDER[self.state]
 
     def _next_content(self) -> Event | None:
         """The next clean block, the first fault, or the end; nothing more of this message once a fault was found."""
-        if not self._end_found and self._position < len(self._buffer):
+        if not self._end_found and self._buffer:
             block = self._buffer[self._position :] if self._position else self._buffer
             passed, rest = self._finder.feed(block)
             self._end_found = rest is not None
             self._buffer, self._position = rest or b"", 0
             if passed and not self._faulty:
+                self.ready = self._end_found
                 return self._judge(passed) or Content(passed)
+        self.ready = False
         if not self._end_found:
             return None
         self._end_found = False
         end = EndOfData(self._finder.octets)
-        self._waiting.append(_Awaited(end))
+        end.following = State.READY
+        end.reply = None
+        self._waiting.append(end)
         return end
 
     def _judge(self, block: bytes) -> ContentFault | None:

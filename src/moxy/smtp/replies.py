@@ -79,7 +79,6 @@ UNKNOWN_PARAMETER: Final = Reply(555, "5.4", "Parameter not recognized")  # RFC 
 # Commands out of order (RFC 5321 §4.1.4)
 HELLO_FIRST: Final = Reply(503, "5.1", "Please send EHLO first")
 MAIL_FIRST: Final = Reply(503, "5.1", "Please send MAIL first")
-RCPT_FIRST: Final = Reply(503, "5.1", "Please send RCPT first")
 NESTED_MAIL: Final = Reply(503, "5.1", "A mail transaction is open already")
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.1", "No valid recipients")  # RFC 5321 §3.3; RFC 2920 §3.1; T3
 
@@ -89,7 +88,6 @@ TOO_MANY_RECIPIENTS: Final = Reply(452, "5.3", "Too many recipients, please send
 MESSAGE_TOO_BIG: Final = Reply(552, "3.4", "Message too big")  # RFC 1870 §6.1, §6.3
 SIZE_REFUSED_AT_RCPT: Final = Reply(550, "3.4", "Message too big for this recipient")  # RFC 1870 §6.4, but 550: T11
 NO_8BITMIME: Final = Reply(550, "6.3", "This recipient's server takes no 8-bit content")  # RFC 6152 §3; T9
-SMTPUTF8_REFUSED: Final = Reply(553, "6.7", "This recipient's server takes ASCII addresses only")  # RFC 6531 §3.5; T10
 BARE_LINE_END: Final = Reply(554, "6.0", "The message has a bare CR or LF; lines must end with CRLF")  # §2.3.8; T29
 TOO_MANY_HOPS: Final = Reply(554, "4.6", "Mail loop: too many hops")  # RFC 5321 §6.3; T44
 LOOP_TO_SELF: Final = Reply(554, "4.6", "Mail loop: the destination is this server itself")  # RFC 5321 §6.3; T44
@@ -102,4 +100,5 @@ DESTINATION_SILENT: Final = Reply(451, "4.2", "The destination did not answer, p
 DESTINATION_BUSY: Final = Reply(451, "3.2", "The destination is busy, please try again later")  # RFC 3463 §3.4
 DESTINATION_GARBLED: Final = Reply(451, "5.0", "The destination's answer makes no sense, please try again later")  # T42
 MIXED_VERDICTS: Final = Reply(451, "3.0", "The destinations disagree, please try again later")  # contract D3, D7
+ABORTED: Final = Reply(451, "4.2", "The client gave the transaction up")  # on no wire; why a delivery was ended
 INTERNAL_ERROR: Final = Reply(451, "3.0", "Something went wrong here, please try again later")  # RFC 5321 §4.2.2

@@ -28,6 +28,9 @@ from moxy.smtp.reply import Reply, ReplyError, ReplyParser
 ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
 """Commands that nothing may be pipelined behind (RFC 2920 §3.1), by their first four octets."""
 
+_TELLING: Final = frozenset({b"EHLO", b"DATA"})
+"""Commands whose replies change what may be said next."""
+
 GREETING: Final = b"220?"
 """What we wait for before anything was asked; no command has this name."""
 
@@ -35,17 +38,23 @@ GREETING: Final = b"220?"
 class Sender:
     """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
 
-    __slots__ = ("_awaited", "_output", "_parser", "_queued", "content_open", "extensions")
+    __slots__ = ("_awaited", "_parser", "_queued", "content_open", "extensions", "output")
 
     def __init__(self) -> None:
         self._parser = ReplyParser()
         self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
         self._queued: deque[bytes] = deque()  # whole lines that may not leave yet
-        self._output: list[bytes] = []
+        self.output: list[bytes] = []
+        """What `take_output` would return, in pieces."""
         self.extensions = Extensions()
         """What the destination announced in its last reply to EHLO."""
         self.content_open = False
         """True between a 354 and `end_of_data`: only content may be written."""
+
+    @property
+    def in_content(self) -> bool:
+        """Is content open, or was DATA asked and may open it? Then only the final dot or closing gets out of it."""
+        return self.content_open or b"DATA" in self._awaited
 
     @property
     def awaited(self) -> int:
@@ -63,7 +72,7 @@ class Sender:
         """Pass content on, in wire form. Raises RuntimeError unless the destination said 354."""
         if not self.content_open:
             raise RuntimeError("content before 354")
-        self._output.append(block)
+        self.output.append(block)
 
     def end_of_data(self) -> None:
         """Send the final dot: the destination may deliver. The content must be empty or end in CRLF."""
@@ -73,10 +82,10 @@ class Sender:
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
-        output = self._output
+        output = self.output
         if not output:
             return b""
-        self._output = []
+        self.output = []
         return output[0] if len(output) == 1 else b"".join(output)
 
     def receive(self, block: bytes) -> None:
@@ -94,23 +103,32 @@ class Sender:
         if reply is None:
             return None
         if not self._awaited:
-            if not self.content_open:
-                raise ReplyError(f"the destination spoke unasked: {reply}")
-            self.content_open = False  # a verdict before the dot (T21): nothing more can be delivered in this session
-            return reply
+            return self._early(reply)
         verb = self._awaited.popleft()
-        if verb == b"EHLO":
-            self.extensions = Extensions.of(reply) if reply.positive else Extensions()
-        elif verb == b"DATA":
-            self.content_open = reply.code == 354
-        self._release()
+        if verb in _TELLING:
+            self._learn(verb, reply)
+        if self._queued:
+            self._release()
         return reply
+
+    def _early(self, reply: Reply) -> Reply:
+        """A reply that nothing was asked for. In content it is a verdict before the dot (T21), elsewhere an error."""
+        if not self.content_open:
+            raise ReplyError(f"the destination spoke unasked: {reply}")
+        self.content_open = False
+        return reply
+
+    def _learn(self, verb: bytes, reply: Reply) -> None:
+        if verb == b"DATA":
+            self.content_open = reply.code == 354
+        else:
+            self.extensions = Extensions.of(reply) if reply.positive else Extensions()
 
     def _release(self) -> None:
         """Let queued commands out, as far as the destination's PIPELINING allows."""
-        while self._queued:
+        while self._queued and not self.content_open:
             if self._awaited and not (self.extensions.pipelining and self._awaited[-1] not in ENDS_GROUP):
                 return
             line = self._queued.popleft()
             self._awaited.append(line[:4].upper())
-            self._output.append(line + b"\r\n")
+            self.output.append(line + b"\r\n")

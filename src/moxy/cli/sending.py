@@ -1,0 +1,306 @@
+"""The SMTP client of `moxy send`: messages to one server, over one connection or several at once.
+
+    Campaign    what is to be sent: how many messages, over how many connections
+    Connection  one session with the server: its octets, its replies
+    Outcome     what became of one message: the server's last word for each recipient
+
+Rules:
+- A recipient has been accepted when its RCPT and the final dot were both answered 2xx.
+- The dialogue shows what passes on the wire, in its order; content is shown as its size.
+
+Bugs: one server, no TLS, no AUTH, ASCII addresses. 8-bit content goes to a server without 8BITMIME as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from moxy.accounting.escape import escaped
+from moxy.errors import MoxyError
+from moxy.smtp.content import Stuffer
+from moxy.smtp.replies import CLOSING_CODE
+from moxy.smtp.reply import Reply, ReplyError
+from moxy.smtp.sender import Sender
+
+CONNECT_PATIENCE: Final = 30.0
+"""Seconds for a connection."""
+
+REPLY_PATIENCE: Final = 600.0
+"""Seconds for a reply: the longest of RFC 5321 §4.5.3.2, that to the final dot."""
+
+BLOCK: Final = 65_536
+"""Octets of content written at once."""
+
+Show = Callable[[str, str], None]
+"""Called with who speaks, "C" (the client, we) or "S" (the server), and one line that is safe to print."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The server's last word on a message for each recipient, in order; None where the connection was lost first."""
+
+    replies: tuple[tuple[str, Reply | None], ...]
+
+    @property
+    def accepted(self) -> bool:
+        """For every recipient?"""
+        return all(reply is not None and reply.positive for _, reply in self.replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Messages to send: all with the same envelope."""
+
+    server: tuple[str, int]
+    hello: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    count: int = 1
+    concurrency: int = 1
+    """Connections at once."""
+    per_connection: int = 100
+    """Messages over one connection, one after another."""
+    pipelining: bool = True
+
+    @property
+    def place(self) -> str:
+        """The server, as people write it."""
+        host, port = self.server
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class ConnectionEnded(Exception):  # noqa: N818 - what happened, as the rest of the module tells it
+    """The server is gone, is silent, or said what is no SMTP."""
+
+
+class Connection(asyncio.Protocol):
+    """One session with the server, from its greeting to our QUIT."""
+
+    def __init__(self, campaign: Campaign, show: Show | None) -> None:
+        self._campaign = campaign
+        self._show = show
+        self._sender = Sender()
+        self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._writable = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._reset_first = False
+        self._farewell: Reply | None = None  # a 421 answers whatever was still asked
+        self.sent = 0
+        """Messages that were tried on this connection."""
+        self.usable = True
+        """May another message be tried?"""
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Collect replies; what waited for them may leave now."""
+        try:
+            self._sender.receive(data)
+            while (reply := self._sender.next_reply()) is not None:
+                self._tell("S", reply.wire)
+                self._replies.put_nowait(reply)
+        except ReplyError as error:
+            self._tell("S", f"({error})".encode())
+            self._hang_up()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """The server does not keep up."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; who waits for a reply is told."""
+        del exc
+        self._transport = None
+        self._writable.set()
+        self._replies.put_nowait(None)
+
+    # -- the session
+
+    async def send(self, content: bytes) -> Outcome:
+        """One message; on a new connection the greeting and EHLO come before it."""
+        recipients = self._campaign.recipients
+        try:
+            answers: Sequence[Reply | None] = await self._begin() or await self._transact(content)
+        except ConnectionEnded:
+            self._hang_up()
+            answers = [None] * len(recipients)
+        self.sent += 1
+        return Outcome(tuple(zip(recipients, answers, strict=True)))
+
+    async def quit(self) -> None:
+        """Take leave; the server may be gone already."""
+        try:
+            if self.usable:
+                await self._exchange("QUIT")
+        except ConnectionEnded:
+            pass
+        self._hang_up()
+
+    async def _begin(self) -> list[Reply] | None:
+        """Await the greeting and say EHLO, or HELO to an old server. A refusal is the answer for every recipient."""
+        if self.sent:
+            return None
+        reply = await self._reply()
+        if reply.positive:
+            (reply,) = await self._exchange(f"EHLO {self._campaign.hello}")
+            if reply.permanent:
+                (reply,) = await self._exchange(f"HELO {self._campaign.hello}")
+        if reply.positive:
+            return None
+        self.usable = False
+        return [reply] * len(self._campaign.recipients)
+
+    async def _transact(self, content: bytes) -> list[Reply]:
+        """From MAIL to the verdict on the content: the last word for each recipient."""
+        recipients = self._campaign.recipients
+        if self._reset_first:
+            self._reset_first = False
+            await self._exchange("RSET")
+        mail, *answers, data = await self._exchange(
+            self._mail(content), *(f"RCPT TO:<{path}>" for path in recipients), "DATA"
+        )
+        verdict = data
+        if data.intermediate:  # even with nobody to send to: then only an empty message ends it (RFC 2920 §3.1)
+            verdict = await self._send_content(content if any(answer.positive for answer in answers) else b"")
+        else:
+            self._reset_first = True
+        if not mail.positive:
+            return [mail] * len(recipients)
+        return [verdict if answer.positive else answer for answer in answers]
+
+    def _mail(self, content: bytes) -> str:
+        """MAIL with the parameters that this server knows (RFC 1870, RFC 6152)."""
+        offered = self._sender.extensions
+        line = f"MAIL FROM:<{self._campaign.reverse_path}>"
+        if "SIZE" in offered:
+            line += f" SIZE={len(content)}"
+        if offered.eight_bit and not content.isascii():
+            line += " BODY=8BITMIME"
+        return line
+
+    async def _exchange(self, *lines: str) -> list[Reply]:
+        """Ask, all at once where the server allows it, and await the replies."""
+        if len(lines) > 1 and not self._campaign.pipelining:
+            return [(await self._exchange(line))[0] for line in lines]
+        if self._farewell is None:
+            for line in lines:
+                self._sender.command(line.encode())
+            self._flush()
+        return [self._farewell or await self._reply() for _ in lines]
+
+    async def _send_content(self, content: bytes) -> Reply:
+        """Content and final dot; then the verdict. One that comes before the dot is the last of the session."""
+        sender = self._sender
+        self._tell("C", f"({len(content):,} octets of content)".encode())
+        wire = Stuffer().feed(content)
+        for start in range(0, len(wire), BLOCK):
+            await self._writable.wait()
+            if self._transport is None or not sender.content_open:
+                break
+            sender.content(wire[start : start + BLOCK])
+            self._transport.write(sender.take_output())
+        if sender.content_open:
+            sender.end_of_data()
+            self._flush()
+        else:
+            self.usable = False
+        return await self._reply()
+
+    async def _reply(self) -> Reply:
+        """The next reply. Raises ConnectionEnded."""
+        try:
+            reply = await asyncio.wait_for(self._replies.get(), REPLY_PATIENCE)
+        except TimeoutError:
+            reply = None
+        if reply is None:
+            self._replies.put_nowait(None)  # for whoever asks next
+            raise ConnectionEnded
+        if reply.code == CLOSING_CODE:
+            self._farewell = reply
+            self.usable = False
+        return reply
+
+    def _flush(self) -> None:
+        output = self._sender.take_output()
+        if output and self._transport is not None:
+            self._tell("C", output)
+            self._transport.write(output)
+
+    def _hang_up(self) -> None:
+        self.usable = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def _tell(self, who: str, wire: bytes) -> None:
+        if self._show is not None:
+            for line in wire.decode(errors="replace").rstrip("\r\n").split("\r\n"):
+                self._show(who, escaped(line))
+
+
+async def carry_out(
+    campaign: Campaign, content: Callable[[], bytes], done: Callable[[Outcome], None], show: Show | None
+) -> None:
+    """Send every message; `content` makes each, with CRLF line ends, `done` gets its outcome, `show` the dialogue.
+
+    Raises MoxyError when the server cannot be connected to.
+    """
+    numbers = iter(range(campaign.count))
+    connections = min(campaign.concurrency, campaign.count)
+    await asyncio.gather(*[_work(campaign, numbers, content, done, show) for _ in range(connections)])
+
+
+async def _work(
+    campaign: Campaign,
+    numbers: Iterator[int],
+    content: Callable[[], bytes],
+    done: Callable[[Outcome], None],
+    show: Show | None,
+) -> None:
+    """One connection after another, until nothing is left to send."""
+    connection: Connection | None = None
+    for _ in numbers:
+        if connection is None:
+            connection = await _connect(campaign, show)
+        done(await connection.send(content()))
+        if not connection.usable or connection.sent == campaign.per_connection:
+            await connection.quit()
+            connection = None
+    if connection is not None:
+        await connection.quit()
+
+
+async def _connect(campaign: Campaign, show: Show | None) -> Connection:
+    host, port = campaign.server
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_connection(lambda: Connection(campaign, show), host, port)
+    try:
+        _, connection = await asyncio.wait_for(connecting, CONNECT_PATIENCE)
+    except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
+        raise MoxyError(f"cannot connect to {campaign.place}: {_reason(error)}") from error
+    return connection
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """In words for people: asyncio's own repeat the address, once for each that was tried."""
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return "none of its addresses answers"

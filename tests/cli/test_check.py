@@ -1,0 +1,106 @@
+"""`moxy check`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from moxy.cli import check as command
+from moxy.cli.check import check
+
+ETC = Path(__file__).parents[2] / "etc"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(check, [str(argument) for argument in arguments])
+
+
+def test_a_right_configuration_is_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "moxy.db").write_text("example.org a.example:25\n.example.net beta\n")
+    path = tmp_path / "moxy.toml"
+    path.write_text(
+        """
+        hostname = "mx.example.org"
+        [routes.domains]
+        kind = "file"
+        path = "moxy.db"
+        [routes.others]
+        kind = "nodb"
+        hosts = ["beta"]
+        [destination.beta]
+        hosts = ["b.example"]
+        [relay]
+        allow_from = ["127.0.0.1", "10.*"]
+        send_to = ["localhost:10025"]
+        [log.mail]
+        kind = "filelog"
+        path = "moxy.log"
+        [log.none]
+        kind = "nolog"
+        """
+    )
+    result = run("-c", path)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{path}: ok",
+        "  host name mx.example.org",
+        "  listener mx: 0.0.0.0:25, [::]:25",
+        f"  routes domains: file {tmp_path}/moxy.db",
+        "  routes others: everybody to beta",
+        "  relay: from 127.0.0.1, 10.* through localhost:10025",
+        f"  log mail: {tmp_path}/moxy.log",
+    ]
+
+
+def test_a_configuration_that_does_little_says_so(tmp_path: Path) -> None:
+    (tmp_path / "moxy.toml").touch()
+    result = run("--config", tmp_path / "moxy.toml")
+    assert result.exit_code == 0
+    assert "routes: none, mail from clients that may not relay is refused" in result.stdout
+    assert "relay: for nobody" in result.stdout
+    assert "log: none" in result.stdout
+
+
+def test_every_mistake_of_a_configuration_is_printed(tmp_path: Path) -> None:
+    path = tmp_path / "moxy.conf"
+    path.write_text("prot 25\nlogtype filelog\n")
+    result = run("-c", path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"{path}: dbname: is missing, and has no default",
+        f"{path}:1: prot: unknown directive `prot`; did you mean `port`?",
+        f"{path}:2: logfile_name: is missing, and has no default",
+    ]
+
+
+def test_every_mistake_of_every_table_is_printed(tmp_path: Path) -> None:
+    for name in ("one.db", "two.db"):
+        (tmp_path / name).write_text("example.org a.example:25\nexample.net a.example:x\nexample.com :\n")
+    path = tmp_path / "moxy.toml"
+    tables = [f'[routes.{name}]\nkind = "file"\npath = "{name}.db"\n' for name in ("one", "two", "three")]
+    path.write_text("".join(tables))
+    result = run("-c", path)
+    assert result.exit_code == 1
+    places = [line.split(": ")[0] for line in result.stderr.splitlines()]
+    expected = ["one.db:2", "one.db:3", "two.db:2", "two.db:3", "three.db"]
+    assert places == [str(tmp_path / place) for place in expected]
+
+
+def test_the_classic_files_we_ship_are_right_also_with_their_examples_in_force(tmp_path: Path) -> None:
+    assert run("-c", ETC / "moxy.conf").exit_code == 0
+    for name in ("moxy.conf", "moxy.db"):
+        (tmp_path / name).write_text(re.sub(r"^#(?=[^ \n])", "", (ETC / name).read_text(), flags=re.MULTILINE))
+    result = run("-c", tmp_path / "moxy.conf")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "relay: from 127.0.0.1, 192.168.1.* through localhost:10025" in result.stdout
+
+
+def test_without_a_file_the_usual_places_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_config", lambda: tmp_path / "nowhere.toml")
+    result = run()
+    assert result.exit_code == 1
+    assert result.stderr == f"{tmp_path}/nowhere.toml: cannot be read: No such file or directory\n"

@@ -1,0 +1,163 @@
+"""The schema: its defaults, and what its sections say together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from moxy.config.schema import LATER_KINDS, Config, Delivery, Destination, Listener, NodbRoutes, Relay, Timeouts
+from moxy.config.types import Surroundings
+from moxy.mail import Host, Mode, Route
+
+
+def config(**sections: Any) -> Config:
+    destinations = frozenset(sections.get("destination", {}))
+    return Config.model_validate(sections, context=Surroundings(Path("/etc/moxy"), destinations))
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    defaults = Config()
+    assert [str(endpoint) for endpoint in defaults.listener["mx"].listen] == ["0.0.0.0:25", "[::]:25"]
+    assert defaults.limits.model_dump() == {
+        "message_size": 50 * 2**20,
+        "recipients": 1000,
+        "hops": 50,
+        "bad_commands": 10,
+        "sessions": 10_000,
+        "command_line": 4096,
+    }
+    assert defaults.timeouts.model_dump() == {
+        "hello": 30,
+        "command": 300,
+        "block": 180,
+        "content": 1800,
+        "minimum_rate": 500,
+        "connect": 5,
+        "connect_total": 20,
+        "reply": 60,
+        "data": 60,
+        "final": 480,
+        "idle": 60,
+        "prove": 5,
+        "drain": 30,
+    }
+    assert defaults.delivery.model_dump() == {
+        "lease": "transaction",
+        "connections": 40,
+        "transactions": 100,
+        "eight_bit": "refuse",
+    }
+    assert defaults.hide_destinations
+    assert defaults.banner == "ESMTP Moxy"
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().banner = "mine"  # type: ignore[misc]
+
+
+def test_a_destination_has_the_settings_of_delivery_but_its_own() -> None:
+    loaded = config(
+        delivery={"connections": 5, "lease": "session"},
+        destination={
+            "alpha": {"hosts": ["a.example"], "connections": 7, "eight_bit": "pass"},
+            "beta": {"hosts": ["b"]},
+        },
+    )
+    assert loaded.connection_settings("alpha") == Delivery(connections=7, lease="session", eight_bit="pass")
+    assert loaded.connection_settings("beta") == loaded.connection_settings("") == loaded.delivery
+    with pytest.raises(KeyError):
+        loaded.connection_settings("gamma")
+
+
+def test_a_destination_becomes_a_route_that_names_its_settings() -> None:
+    loaded = config(destination={"alpha": {"hosts": ["a.example:25*2", "b.example"], "mode": "balance"}})
+    route = Route((Host("a.example", 25, 2), Host("b.example")), Mode.BALANCE, "alpha")
+    assert loaded.destination_routes() == {"alpha": route}
+
+
+def test_a_table_for_everybody_names_hosts_or_one_destination() -> None:
+    loaded = config(
+        destination={"alpha": {"hosts": ["a.example"], "mode": "failover"}},
+        routes={
+            "named": {"kind": "nodb", "hosts": ["alpha"], "mode": "all"},
+            "listed": {"kind": "nodb", "hosts": ["b.example", "c.example"], "mode": "failover"},
+        },
+    )
+    destinations = loaded.destination_routes()
+    named, listed = loaded.routes.values()
+    assert isinstance(named, NodbRoutes)
+    assert isinstance(listed, NodbRoutes)
+    assert named.route(destinations) is destinations["alpha"]
+    assert listed.route(destinations) == Route((Host("b.example"), Host("c.example")), Mode.FAILOVER)
+
+
+def test_tables_stay_in_the_order_of_the_file() -> None:
+    tables = {name: {"kind": "file", "path": name} for name in ("zeta", "alpha", "mu")}
+    assert list(config(routes=tables).routes) == ["zeta", "alpha", "mu"]
+
+
+def test_relayed_mail_goes_to_the_first_host_that_answers() -> None:
+    relay = config(relay={"allow_from": ["10.*"], "send_to": ["a.example", "b.example:2525"]}).relay
+    assert relay.route == Route((Host("a.example"), Host("b.example", 2525)), Mode.FAILOVER)
+    assert Relay().route is None
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"relay": {"allow_from": ["10.*"]}}, ("send_to",)),
+        ({"relay": {"send_to": ["a.example"]}}, ("allow_from",)),
+        ({"timeouts": {"connect": 21}}, ("connect",)),
+        ({"destination": {"alpha": {"hosts": ["a", "b*2"], "mode": "failover"}}}, ("hosts", 1)),
+        ({"routes": {"all": {"kind": "nodb", "hosts": ["a:25*2"]}}}, ("hosts", 0)),
+        (
+            {
+                "destination": {"alpha": {"hosts": ["a"]}},
+                "routes": {"all": {"kind": "nodb", "hosts": ["b:25", "alpha"]}},
+            },
+            ("hosts", 1),
+        ),
+        ({"listener": {"a": {"listen": ["*:25"]}, "b": {"listen": ["*:26", "*:25"]}}}, ("b", "listen", 1)),
+    ],
+)
+def test_contradictions_are_blamed_on_a_key(sections: dict[str, Any], path: tuple[str | int, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        config(**sections)
+    (error,) = caught.value.errors()
+    assert error["type"] == "contradiction"
+    assert error["ctx"]["path"] == path
+
+
+def test_port_zero_may_come_again() -> None:
+    assert len(config(listener={"a": {"listen": ["*:0"]}, "b": {"listen": ["*:0"]}}).listener) == 2
+
+
+@pytest.mark.parametrize(
+    "section", [{"listener": {}}, {"banner": "ü"}, {"banner": "x" * 201}, {"runas": "a:b:c"}, {"runas": "a b"}]
+)
+def test_what_cannot_be_used_is_refused(section: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        config(**section)
+
+
+def test_a_banner_is_any_printable_text() -> None:
+    assert config(banner="Welcome {you} ~").banner == "Welcome {you} ~"
+
+
+@pytest.mark.parametrize("runas", ["", "nobody", "65534", "moxy:mail", "1000:1000", "user@domain.example"])
+def test_users_and_groups(runas: str) -> None:
+    assert config(runas=runas).runas == runas
+
+
+def test_sections_can_be_built_in_python() -> None:
+    assert Timeouts(hello=1.0).hello == 1.0
+    assert Destination(hosts=(Host("a"),)).mode is Mode.ALL
+    assert Config(listener={"mx": Listener()}) == Config()
+
+
+def test_later_kinds_are_kinds_of_sections_there_are() -> None:
+    assert set(LATER_KINDS) <= set(Config.model_fields)

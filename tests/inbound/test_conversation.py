@@ -1,0 +1,163 @@
+"""Conversation: one reply to each verb, and the checks before a destination is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from moxy.errors import TemporaryFailure
+from moxy.inbound.service import Bounds
+from moxy.mail import Route
+from moxy.smtp.address import ForwardPath
+from support.destination import running_destination
+from support.relay import Domains, route, running_relay
+from support.scenario import scenario
+from support.smtpclient import connected
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("NOOP", "250 2.0.0"),
+        ("noop with words", "250 2.0.0"),
+        ("VRFY joe", "252 2.5.0"),
+        ("EXPN list", "502 5.5.1"),
+        ("HELP", "214 2.0.0"),
+        ("RSET", "250 2.0.0"),
+        ("HELO again", "250 mx.moxy.test"),
+        ("QUIT", "221 2.0.0 mx.moxy.test"),
+        ("RCPT TO:<a@one.test>", "503 5.5.1"),
+        ("DATA", "503 5.5.1"),
+        ("NONSENSE", "500 5.5.1"),
+        ("MAIL FROM:<s@client.test> SIZE=999999999", "552 5.3.4"),
+    ],
+)
+@scenario
+async def test_each_verb_has_its_answer(line: str, reply: str) -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        assert (await client.ask(line)).startswith(reply)
+
+
+@scenario
+async def test_too_many_bad_commands_end_the_session() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        for _ in range(10):
+            assert (await client.ask("NONSENSE")).startswith("500")
+        assert (await client.ask("NONSENSE")).startswith("421 4.7.0 mx.moxy.test")
+        assert await client.reply() == ""
+
+
+@scenario
+async def test_refused_recipients_with_data_pipelined_behind_them_are_no_bad_commands() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        for _ in range(20):
+            client.send("MAIL FROM:<s@client.test>", "RCPT TO:<a@unknown.test>", "DATA", "RSET")
+            assert [(await client.reply())[:3] for _ in range(4)] == ["250", "550", "554", "250"]
+
+
+@scenario
+async def test_a_web_browser_is_sent_away_at_once() -> None:
+    async with running_relay({}) as relay, connected(relay.port, hello=False) as client:
+        assert (await client.ask("POST / HTTP/1.1")).startswith("421 ")
+        assert await client.reply() == ""
+
+
+@scenario
+async def test_an_unknown_domain_is_refused() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        assert (await client.begin(["a@unknown.test"]))[0].startswith("550 5.7.1")
+
+
+@scenario
+async def test_who_may_relay_is_served_by_the_relays_route() -> None:
+    async with running_destination() as destination, running_relay({}) as relay, connected(relay.port) as client:
+        relay.service.relay = {"127.0.0.1": route(destination.port)}.get
+        assert (await client.deliver(["a@unknown.test"])).startswith("250")
+        assert destination.messages[0].recipients == ("a@unknown.test",)
+
+
+class Troubled(Domains):
+    """A table that cannot be asked."""
+
+    async def lookup(self, path: ForwardPath) -> Route | None:
+        raise TemporaryFailure(f"{path}: the database is away")
+
+
+@scenario
+async def test_a_lookup_that_fails_is_a_reason_to_try_again_never_a_refusal() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        relay.service.routes = Troubled({})
+        assert (await client.begin(["a@one.test"]))[0].startswith("451 4.4.3")
+
+
+class Broken(Domains):
+    """A table with a bug."""
+
+    async def lookup(self, path: ForwardPath) -> Route | None:
+        raise RuntimeError(str(path))
+
+
+def test_a_bug_of_ours_is_answered_and_the_session_goes_on() -> None:
+    @scenario
+    async def session() -> None:
+        async with running_relay({}) as relay, connected(relay.port) as client:
+            relay.service.routes = Broken({})
+            assert (await client.begin(["a@one.test"]))[0].startswith("451 4.3.0")
+            assert (await client.ask("RSET")).startswith("250")
+
+    with pytest.raises(AssertionError, match="'event': 'bug'"):
+        session()
+
+
+@scenario
+async def test_one_recipient_too_many_is_asked_to_come_later() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), bounds=Bounds(recipients=100)) as relay,
+        connected(relay.port) as client,
+    ):
+        replies = await client.begin([f"u{number}@one.test" for number in range(101)])
+        assert all(reply.startswith("250") for reply in replies[:100])
+        assert replies[100].startswith("452 4.5.3")
+        assert (await client.data(b"text\r\n")).startswith("250")
+        assert len(destination.messages[0].recipients) == 100
+        assert (await client.begin(["again@one.test"]))[0].startswith("250")
+
+
+@pytest.mark.parametrize(("postmaster", "domain"), [("", "mx.moxy.test"), ("admin@one.test", "one.test")])
+@scenario
+async def test_the_bare_postmaster_has_a_route(postmaster: str, domain: str) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay({domain: route(destination.port)}) as relay,
+        connected(relay.port) as client,
+    ):
+        relay.service.postmaster = postmaster
+        assert (await client.deliver(["postmaster"])).startswith("250")
+        assert destination.messages[0].recipients == ("postmaster",)
+
+
+@pytest.mark.parametrize("ending", ["RSET", "EHLO again", "HELO again"])
+@scenario
+async def test_a_transaction_given_up_is_given_up_at_the_destination_too(ending: str) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        await client.begin(["given-up@one.test"])
+        assert (await client.ask(ending)).startswith("250")
+        await destination.reached("RSET")
+        assert (await client.deliver(["a@one.test"])).startswith("250")
+        assert [message.recipients for message in destination.messages] == [("a@one.test",)]
+
+
+@scenario
+async def test_the_null_reverse_path_passes() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        await client.begin(["a@one.test"], sender="")
+        assert (await client.data(b"text\r\n")).startswith("250")
+        assert destination.messages[0].mail == "FROM:<>"

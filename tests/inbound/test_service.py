@@ -1,0 +1,68 @@
+"""Service: the settings and parts that the connections of a listener share."""
+
+from __future__ import annotations
+
+import re
+
+from moxy.inbound.service import Bounds, Patience, Service, identifiers, no_relay
+from support.destination import running_destination
+from support.relay import route, running_relay
+from support.scenario import scenario
+from support.smtpclient import Client, connected
+
+
+def test_no_two_names_are_the_same() -> None:
+    first, second = identifiers(), identifiers()
+    names = [make() for make in (first, second) for _ in range(1000)]
+    assert len(set(names[:1000])) == len(set(names[1000:])) == 1000
+
+
+def test_a_name_is_one_plain_word() -> None:
+    assert re.fullmatch(r"[0-9A-Za-z]{10,30}", identifiers()())
+
+
+def test_nobody_may_relay_unless_told() -> None:
+    assert no_relay("127.0.0.1") is None
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    patience, bounds = Patience(), Bounds()
+    assert (patience.hello, patience.command, patience.block, patience.content) == (30, 300, 180, 1800)
+    assert patience.minimum_rate == 500
+    assert (bounds.message_size, bounds.recipients, bounds.hops, bounds.bad_commands) == (50 << 20, 1000, 50, 10)
+
+
+@scenario
+async def test_the_date_of_a_trace_follows_the_clock() -> None:
+    async with running_relay({}) as relay:
+        service: Service = relay.service
+        service.clock = lambda: 1_000_000_000.9
+        assert re.fullmatch(r"\w{3}, \d\d? Sep 2001 \d\d:\d\d:40 [+-]\d{4}", service.trace_date())
+        service.clock = lambda: 1_000_000_001.0
+        assert ":41 " in service.trace_date()
+
+
+@scenario
+async def test_draining_ends_idle_sessions_at_once_and_greets_no_more() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as idle:
+        relay.service.drain()
+        assert (await idle.reply()).startswith("421 4.3.2")
+        assert await idle.reply() == ""
+        late = await Client.connect(relay.port)
+        assert (await late.reply()).startswith("421 4.3.2")
+        assert await late.reply() == ""
+
+
+@scenario
+async def test_draining_lets_a_transaction_finish_and_ends_the_session_then() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        await client.begin(["a@one.test"])
+        relay.service.drain()
+        assert (await client.data(b"text\r\n")).startswith("250")
+        assert (await client.reply()).startswith("421 4.3.2")
+        assert await client.reply() == ""
+        assert len(destination.messages) == 1

@@ -1,0 +1,107 @@
+"""How a connection to a destination comes about."""
+
+from __future__ import annotations
+
+import pytest
+
+from moxy.mail import Host, Route
+from moxy.outbound.destination import Settings
+from support.destination import Act, Answer, Phase, running_destination
+from support.ports import free_port
+from support.relay import route, running_relay
+from support.scenario import scenario, until
+from support.smtpclient import connected
+
+
+@scenario
+async def test_we_introduce_ourselves_by_our_host_name() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        await client.deliver(["a@one.test"])
+        assert destination.talks[0].lines[0] == "EHLO mx.moxy.test"
+
+
+@scenario
+async def test_a_server_that_knows_no_ehlo_gets_helo() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.EHLO] = lambda line: "500 what?" if line.startswith("EHLO") else "250 old.test"
+        assert (await client.deliver(["a@one.test"])).startswith("250")
+        assert destination.talks[0].lines[:2] == ["EHLO mx.moxy.test", "HELO mx.moxy.test"]
+
+
+@pytest.mark.parametrize("greeting", ["554 no service here", "421 later", "250 strange", "garbage", Act.CLOSE])
+@scenario
+async def test_a_server_that_does_not_greet_us_is_a_reason_to_try_again(greeting: Answer) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.GREETING] = greeting
+        assert (await client.begin(["a@one.test"]))[0].startswith("451 4.")
+
+
+@pytest.mark.parametrize("host", [Host("127.0.0.1", 0), Host("no-such-host.invalid", 25), Host("a" * 64 + ".test", 25)])
+@scenario
+async def test_a_host_that_cannot_be_reached_is_a_reason_to_try_again(host: Host) -> None:
+    if not host.port:
+        host = Host(host.name, free_port())
+    async with running_relay({"one.test": Route((host,))}) as relay, connected(relay.port) as client:
+        assert (await client.begin(["a@one.test"]))[0].startswith("451 4.4.1")
+
+
+@scenario
+async def test_a_name_is_looked_up() -> None:
+    async with running_destination() as destination:
+        there = Route((Host("localhost", destination.port),))
+        async with running_relay({"one.test": there}) as relay, connected(relay.port) as client:
+            assert (await client.deliver(["a@one.test"])).startswith("250")
+
+
+@scenario
+async def test_a_route_to_ourselves_is_a_loop() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        relay.ground.own_ports = frozenset({relay.port})
+        relay.service.routes.routes["one.test"] = route(relay.port)  # type: ignore[attr-defined]
+        assert (await client.begin(["a@one.test"]))[0].startswith("554 5.4.6")
+
+
+@scenario
+async def test_a_loop_that_is_not_noticed_ends_all_the_same() -> None:
+    settings = Settings(connections=5)
+    async with running_relay({}, settings=settings, connect_total=0.2) as relay, connected(relay.port) as client:
+        relay.service.routes.routes["one.test"] = route(relay.port)  # type: ignore[attr-defined]
+        assert (await client.begin(["a@one.test"]))[0].startswith("451")
+        await client.leave()
+        (pool,) = relay.pools
+        await until(lambda: pool._open == set(pool._idle), "every transaction to be given up")
+        await relay.close_pools()
+
+
+@scenario
+async def test_a_destinations_own_names_do_not_reach_the_client() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.RCPT] = "550 5.7.1 destination.test at [127.0.0.1] says no"
+        assert (await client.begin(["a@one.test"])) == ["550 5.7.1 mx.moxy.test at [mx.moxy.test] says no"]
+
+
+@scenario
+async def test_they_do_where_nothing_is_to_be_hidden() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), hide=False) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.RCPT] = "550 5.7.1 destination.test says no"
+        assert (await client.begin(["a@one.test"])) == ["550 5.7.1 destination.test says no"]

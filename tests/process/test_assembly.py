@@ -1,0 +1,139 @@
+"""The composition root: what the configuration says reaches the parts it speaks of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from moxy.accounting.filelog import FileLog
+from moxy.config.load import loads
+from moxy.errors import ConfigError, MoxyError
+from moxy.mail import Host, Mode, Route
+from moxy.process.assembly import assemble
+from moxy.process.privileges import identity
+from moxy.smtp.address import ForwardPath
+from support.directories import UNPRIVILEGED, is_root
+
+CONFIGURATION = """
+hostname = "mx.moxy.test"
+banner = "ESMTP at your service"
+postmaster = "help@moxy.test"
+
+[limits]
+message_size = "1MB"
+recipients = 200
+
+[timeouts]
+command = "7m"
+drain = "3s"
+
+[destination.alpha]
+hosts = ["127.0.0.1:2501", "127.0.0.1:2502"]
+mode = "failover"
+lease = "session"
+
+[routes.table]
+kind = "file"
+path = "moxy.db"
+
+[relay]
+allow_from = ["10.*"]
+send_to = ["127.0.0.1:2599"]
+
+[log.mail]
+kind = "filelog"
+path = "moxy.log"
+
+[log.none]
+kind = "nolog"
+"""
+
+
+@pytest.fixture
+def loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def assembled(directory, loop, configuration=CONFIGURATION, user=None, table="one.test alpha\n"):
+    (directory / "moxy.db").write_text(table)
+    config = loads(configuration, str(directory / "moxy.toml"), "toml")
+    return assemble(config, frozenset({2525}), loop, user)
+
+
+def found(loop, parts, address):
+    return loop.run_until_complete(parts.service.routes.lookup(ForwardPath.parse(address)))
+
+
+def test_the_settings_of_the_listener_are_the_configured_ones(directory, loop):
+    parts = assembled(directory, loop)
+    service = parts.service
+    assert (service.hostname, service.banner, service.postmaster) == (
+        "mx.moxy.test",
+        "ESMTP at your service",
+        "help@moxy.test",
+    )
+    assert (service.bounds.message_size, service.bounds.recipients) == (10**6, 200)
+    assert service.patience.command == 420
+    assert parts.drain == 3
+    parts.recorder.close()
+
+
+def test_routes_and_relay_are_asked_as_configured(directory, loop):
+    parts = assembled(directory, loop)
+    alpha = Route((Host("127.0.0.1", 2501), Host("127.0.0.1", 2502)), Mode.FAILOVER, "alpha")
+    assert found(loop, parts, "bob@one.test") == alpha
+    assert found(loop, parts, "bob@two.test") is None
+    assert parts.service.relay("10.1.2.3") == Route((Host("127.0.0.1", 2599),), Mode.FAILOVER)
+    assert parts.service.relay("192.0.2.1") is None
+    parts.recorder.close()
+
+
+def test_a_destination_has_the_settings_of_its_section(directory, loop):
+    parts = assembled(directory, loop)
+    route = found(loop, parts, "bob@one.test")
+    (destination,) = parts.directory.destinations(route)
+    assert destination.settings.lease == "session"
+    (relay,) = parts.directory.destinations(parts.service.relay("10.1.2.3"))
+    assert relay.settings.lease == "transaction"
+    parts.recorder.close()
+
+
+def test_a_changed_table_is_noticed_by_the_next_sweep(directory, loop):
+    parts = assembled(directory, loop)
+    table = directory / "moxy.db"
+    table.write_text("one.test alpha\ntwo.test alpha\n")
+    os.utime(table, (1, 1))  # a file that was changed this very moment is left to rest first
+    parts.sweeper.sweep(loop.time())
+    assert found(loop, parts, "bob@two.test") is not None
+    parts.recorder.close()
+
+
+def test_every_log_that_writes_is_a_sink(directory, loop):
+    parts = assembled(directory, loop)
+    assert [type(sink) for sink in parts.recorder.sinks] == [FileLog]
+    parts.recorder.close()
+
+
+@pytest.mark.skipif(not is_root(), reason="only root can give files away")
+def test_a_new_log_belongs_to_whom_moxy_becomes_and_an_old_one_stays_as_it_is(directory, loop):
+    user = identity(UNPRIVILEGED)
+    log = directory / "moxy.log"
+    assembled(directory, loop, user=user).recorder.close()
+    assert (log.stat().st_uid, log.stat().st_gid) == (user.uid, user.gid)
+    os.chown(log, 0, 0)
+    assembled(directory, loop, user=user).recorder.close()
+    assert log.stat().st_uid == 0
+
+
+def test_a_log_that_cannot_be_opened_is_told(directory, loop):
+    with pytest.raises(MoxyError, match=r"cannot open the log .*/no/log: No such file or directory"):
+        assembled(directory, loop, CONFIGURATION.replace('"moxy.log"', '"no/log"'))
+
+
+def test_a_table_that_cannot_be_used_is_told(directory, loop):
+    with pytest.raises(ConfigError, match=r"moxy\.db:1: "):
+        assembled(directory, loop, table="one.test\n")

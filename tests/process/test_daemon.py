@@ -1,0 +1,108 @@
+"""`-d`: into the background, with a file that says who is there."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from moxy.errors import MoxyError
+from moxy.process import daemon
+from support.directories import make_writable
+from support.moxy_commands import arguments, environment, written
+from support.processes import PATIENCE, Running
+
+TABLE = "one.test 127.0.0.1:9\n"
+
+
+@pytest.fixture
+def pid_file(directory):
+    """In a directory of the user that Moxy becomes, where it may remove the file."""
+    home = directory / "home"
+    home.mkdir()
+    return make_writable(home) / "moxy.pid"
+
+
+@contextmanager
+def detached(directory: Path, pid_file: Path) -> Iterator[int]:
+    """The process number of a Moxy that went into the background; ended at the end, if it has not ended yet."""
+    configuration, port = written(directory, TABLE)
+    configuration.write_text(f'pid_file = "{pid_file}"\n{configuration.read_text()}')
+    with Running(arguments("-c", str(configuration), "-d"), directory / "out", environment()) as starter:
+        assert starter.wait() == 0, starter.text()
+    with Running(["tail", "-f", "/dev/null"], directory / "patience") as patience:  # whose `wait_until` is used
+        pid = patience.wait_until(lambda: number_in(pid_file), "a process number")
+        handle = os.pidfd_open(pid)
+        try:
+            patience.wait_for_greeting(port)
+            yield pid
+        finally:
+            ended, _, _ = select.select([handle], [], [], 0)
+            if not ended:
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+            ended, _, _ = select.select([handle], [], [], PATIENCE)
+            os.close(handle)
+            assert ended
+
+
+def number_in(pid_file: Path) -> int:
+    """0 before it is written."""
+    text = pid_file.read_text() if pid_file.exists() else ""
+    return int(text) if text.endswith("\n") else 0
+
+
+def test_it_goes_on_without_those_who_started_it(directory, pid_file):
+    with detached(directory, pid_file) as pid:
+        assert os.getsid(pid) != os.getsid(0)
+        for descriptor in (0, 1):
+            assert Path(f"/proc/{pid}/fd/{descriptor}").readlink() == Path(os.devnull)
+
+
+def test_it_can_never_get_a_terminal_again(directory, pid_file):
+    with detached(directory, pid_file) as pid:
+        assert os.getsid(pid) != pid
+
+
+def test_it_keeps_no_directory_busy(directory, pid_file):
+    with detached(directory, pid_file) as pid:
+        assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+
+
+def test_its_log_goes_where_standard_error_went(directory, pid_file):
+    with detached(directory, pid_file):
+        assert '"ready"' in (directory / "out").read_text()
+
+
+def test_the_pid_file_is_gone_when_it_has_ended(directory, pid_file):
+    with detached(directory, pid_file):
+        assert pid_file.stat().st_mode & 0o777 == 0o644
+    assert not pid_file.exists()
+
+
+def test_a_pid_file_that_cannot_be_removed_is_emptied(tmp_path, monkeypatch):
+    path = tmp_path / "moxy.pid"
+
+    def refuse(path):
+        raise PermissionError
+
+    with daemon.pid_file(path, None):
+        assert path.read_text() == f"{os.getpid()}\n"
+        monkeypatch.setattr(Path, "unlink", refuse)
+    assert path.read_text() == ""
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
+    with pytest.raises(MoxyError, match="cannot write the pid file"), daemon.pid_file(tmp_path / "link", None):
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+def test_without_a_name_there_is_no_file():
+    with daemon.pid_file(None, None):
+        pass

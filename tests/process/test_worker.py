@@ -1,0 +1,106 @@
+"""A running Moxy told to stop or to reopen its logs, as a process with real clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import socket
+
+import pytest
+
+from support.moxy_commands import Sink, written
+from support.moxy_process import running, running_moxy
+
+ANN, BOB = "ann@client.test", "bob@one.test"
+
+
+@pytest.fixture
+def sink(directory):
+    with Sink(directory) as sink:
+        yield sink
+
+
+@pytest.fixture
+def moxy(directory, sink):
+    with running_moxy(directory, f"one.test 127.0.0.1:{sink.port}\n") as moxy:
+        yield moxy
+
+
+def client(moxy):
+    client = smtplib.SMTP("127.0.0.1", moxy.port)
+    client.ehlo()
+    return client
+
+
+def in_the_middle_of_content(moxy):
+    """A client that has sent some content, and no dot."""
+    busy = client(moxy)
+    busy.mail(ANN)
+    busy.rcpt(BOB)
+    assert busy.docmd("DATA")[0] == 354
+    busy.send("Subject: late\r\n\r\n")
+    return busy
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_message_under_way_is_finished_while_idle_clients_get_421(moxy, sink, how):
+    idle, busy = client(moxy), in_the_middle_of_content(moxy)
+    os.kill(moxy.pid, how)
+    assert idle.getreply()[0] == 421
+    busy.send("content\r\n.\r\n")
+    assert busy.getreply()[0] == 250
+    assert busy.getreply()[0] == 421
+    assert moxy.wait() == 0
+    sink.wait_for(": late")
+
+
+def test_a_client_between_mail_and_data_may_finish_too(moxy):
+    busy = client(moxy)
+    busy.mail(ANN)
+    idle = client(moxy)
+    os.kill(moxy.pid, signal.SIGTERM)
+    assert idle.getreply()[0] == 421  # now it is draining
+    assert busy.rcpt(BOB)[0] == 250
+    assert busy.data(b"Subject: x\r\n\r\n")[0] == 250
+    assert busy.getreply()[0] == 421
+
+
+def test_no_new_client_is_taken_while_draining(moxy):
+    idle, busy = client(moxy), in_the_middle_of_content(moxy)
+    os.kill(moxy.pid, signal.SIGTERM)
+    assert idle.getreply()[0] == 421
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", moxy.port))
+    busy.close()
+
+
+def test_who_does_not_finish_in_time_is_cut_off_without_a_verdict(directory, sink):
+    configuration = written(directory, f"one.test 127.0.0.1:{sink.port}\n", '[timeouts]\ndrain = "200ms"\n')
+    with running(*configuration) as moxy:
+        busy = in_the_middle_of_content(moxy)
+        assert moxy.stop() == 0
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            busy.getreply()
+    assert sink.stop() == 0
+    assert "sink: 0 messages" in sink.text()
+
+
+def test_sigusr1_opens_the_log_anew(moxy):
+    rotated = moxy.record_file.with_name("moxy.log.1")
+    with client(moxy) as sender:
+        sender.sendmail(ANN, BOB, b"Subject: before\r\n\r\n")
+        moxy.wait_until(moxy.records, "the first record")
+        moxy.record_file.rename(rotated)
+        os.kill(moxy.pid, signal.SIGUSR1)
+        moxy.wait_until(moxy.record_file.exists, "a new log")
+        sender.sendmail(ANN, BOB, b"Subject: after\r\n\r\n")
+        moxy.wait_until(moxy.records, "the second record")
+    assert len(moxy.records()) == 1
+    assert len(rotated.read_text().splitlines()) == 1
+
+
+def test_it_says_where_it_listens_and_that_it_has_stopped(moxy):
+    moxy.stop()
+    assert f"127.0.0.1:{moxy.port}" in moxy.text()
+    assert "stopped" in moxy.text()

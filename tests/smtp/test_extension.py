@@ -1,0 +1,102 @@
+"""Service extensions: the parameters they make legal, our offer, and what a destination announces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Extensions, Offer, parse_parameters
+from moxy.smtp.reply import Reply
+
+PARAMETERS = [
+    (b"", {}),
+    (b"  ", {}),
+    (b" SIZE=0", {"SIZE": "0"}),
+    (b" Size=1000 bOdY=8bitMime", {"SIZE": "1000", "BODY": "8bitMime"}),
+    (b"BODY=7BIT", {"BODY": "7BIT"}),
+]
+
+REFUSED = [
+    (b"SIZE", 501),
+    (b"SIZE=1=1", 501),
+    (b"SIZE=1k", 501),
+    (b"SIZE=" + b"1" * 21, 501),
+    (b"SIZE=1 SIZE=1", 501),
+    (b"BODY=", 501),
+    (b"BODY=9BIT", 501),
+    (b"SIZE=\xff", 501),
+    (b"=1", 555),
+    (b"RET=FULL", 555),
+    (b"SIZE=1 SMTPUTF8", 555),
+]
+
+
+@pytest.mark.parametrize(("text", "parameters"), PARAMETERS)
+def test_parameters_are_read_by_keyword(text, parameters):
+    assert parse_parameters(text, MAIL_PARAMETERS) == parameters
+
+
+@pytest.mark.parametrize(("text", "code"), REFUSED)
+def test_parameters_that_cannot_be_obeyed_are_refused(text, code):
+    reply = parse_parameters(text, MAIL_PARAMETERS)
+    assert isinstance(reply, Reply)
+    assert reply.code == code
+
+
+def test_rcpt_has_no_parameters_yet():
+    reply = parse_parameters(b"SIZE=1", RCPT_PARAMETERS)
+    assert isinstance(reply, Reply)
+    assert reply.code == 555
+
+
+@given(st.binary(max_size=40))
+def test_any_octets_give_legal_parameters_or_a_refusal(text):
+    answer = parse_parameters(text, MAIL_PARAMETERS)
+    if isinstance(answer, Reply):
+        assert answer.permanent
+    else:
+        assert all(MAIL_PARAMETERS[keyword](value) for keyword, value in answer.items())
+
+
+def test_the_ehlo_reply_begins_with_our_name_and_lists_what_we_offer():
+    assert Offer(size=1000).ehlo_reply("mx.test").wire == (
+        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+    )
+
+
+def test_every_parameter_that_is_legal_was_offered():
+    offered = Extensions.of(Offer().ehlo_reply("mx.test"))
+    assert "SIZE" in offered
+    assert "8BITMIME" in offered
+    assert set(MAIL_PARAMETERS) == {"SIZE", "BODY"}
+
+
+def test_what_a_destination_announces_is_read_in_any_case():
+    extensions = Extensions.of(Reply(250, "", "mx.test", "pipelining", "SIZE 1000 ", " 8BitMime", "AUTH PLAIN LOGIN"))
+    assert extensions.pipelining
+    assert extensions.eight_bit
+    assert extensions.size == 1000
+    assert "AUTH" in extensions
+    assert "MX.TEST" not in extensions
+
+
+@pytest.mark.parametrize("announced", [None, {}, {"DSN": ""}])
+def test_nothing_is_believed_that_was_not_announced(announced):
+    extensions = Extensions(announced)
+    assert not extensions.pipelining
+    assert not extensions.eight_bit
+    assert extensions.size == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "size"), [("SIZE", 0), ("SIZE 0", 0), ("SIZE 10", 10), ("SIZE 10M", 0), ("SIZE ٣", 0)]
+)
+def test_a_size_that_is_no_number_is_no_limit(line, size):
+    extensions = Extensions.of(Reply(250, "", "mx.test", line))
+    assert extensions.size == size
+    assert "SIZE" in extensions
+
+
+def test_a_reply_of_one_line_announces_nothing():
+    assert not Extensions.of(Reply(250, "", "PIPELINING")).pipelining

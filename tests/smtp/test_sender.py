@@ -1,0 +1,302 @@
+"""The client's side of a session, driven by hand: what may be written when, and whose reply is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moxy.smtp.reply import Reply, ReplyError
+from moxy.smtp.sender import Sender
+from support.cutting import cut, cut_places, every_cut, octets
+
+GREETING = b"220 mx.test ESMTP\r\n"
+PLAIN = b"250 mx.test\r\n"
+PIPELINING = b"250-mx.test\r\n250-SIZE 1000\r\n250 PIPELINING\r\n"
+MAIL = b"MAIL FROM:<joe@a.test>"
+RCPT = b"RCPT TO:<ann@b.test>"
+OK = b"250 OK\r\n"
+GO_ON = b"354 Go on\r\n"
+
+
+def take_replies(sender: Sender, *pieces: bytes) -> list[Reply]:
+    """Every reply that the pieces complete."""
+    replies = []
+    for piece in pieces:
+        sender.receive(piece)
+        replies += iter(sender.next_reply, None)
+    return replies
+
+
+def met(ehlo: bytes = PIPELINING) -> Sender:
+    """A session in which the destination has answered our EHLO so."""
+    sender = Sender()
+    sender.command(b"EHLO client.test")
+    take_replies(sender, GREETING, ehlo)
+    sender.take_output()
+    return sender
+
+
+def in_content() -> Sender:
+    """A session in which the destination waits for content."""
+    sender = met()
+    for line in (MAIL, RCPT, b"DATA"):
+        sender.command(line)
+    take_replies(sender, OK, OK, GO_ON)
+    sender.take_output()
+    return sender
+
+
+# -- the greeting, EHLO
+
+
+def test_nothing_is_said_before_the_greeting():
+    sender = Sender()
+    sender.command(b"EHLO client.test")
+    assert sender.take_output() == b""
+    assert sender.awaited == 2
+    (greeting,) = take_replies(sender, GREETING)
+    assert greeting.code == 220
+    assert sender.take_output() == b"EHLO client.test\r\n"
+    assert sender.awaited == 1
+
+
+def test_a_destination_that_refuses_to_talk_is_heard():
+    sender = Sender()
+    (greeting,) = take_replies(sender, b"554 No service\r\n")
+    assert greeting.permanent
+
+
+def test_a_greeting_may_have_several_lines():
+    sender = Sender()
+    (greeting,) = take_replies(sender, b"220-mx.test\r\n220-no spam\r\n220 please\r\n")
+    assert greeting.lines == ("mx.test", "no spam", "please")
+
+
+def test_what_the_last_ehlo_announced_is_known():
+    sender = met()
+    assert sender.extensions.pipelining
+    assert sender.extensions.size == 1000
+    sender.command(b"ehlo client.test")
+    take_replies(sender, PLAIN)
+    assert not sender.extensions.pipelining
+    assert "SIZE" not in sender.extensions
+
+
+def test_a_refused_ehlo_announces_nothing():
+    sender = met(b"502-PIPELINING\r\n502 8BITMIME\r\n")
+    assert "8BITMIME" not in sender.extensions
+    sender.command(b"HELO client.test")
+    take_replies(sender, PIPELINING)
+    assert not sender.extensions.pipelining
+
+
+# -- how much leaves at once
+
+
+def test_without_pipelining_commands_leave_one_by_one():
+    sender = met(PLAIN)
+    for line in (MAIL, RCPT, b"DATA"):
+        sender.command(line)
+    for line in (MAIL, RCPT, b"DATA"):
+        assert sender.take_output() == line + b"\r\n"
+        assert sender.take_output() == b""
+        take_replies(sender, OK)
+    assert sender.awaited == 0
+
+
+def test_with_pipelining_a_group_leaves_in_one_piece():
+    sender = met()
+    for line in (b"RSET", MAIL, RCPT, RCPT, b"DATA"):
+        sender.command(line)
+    assert sender.take_output() == b"".join(line + b"\r\n" for line in (b"RSET", MAIL, RCPT, RCPT, b"DATA"))
+    assert sender.awaited == 5
+
+
+@pytest.mark.parametrize(
+    "last", [b"EHLO a.test", b"helo a.test", b"DATA", b"QUIT", b"Noop", b"VRFY x", b"EXPN x", b"STARTTLS"]
+)
+def test_nothing_is_pipelined_behind_what_ends_a_group(last):
+    sender = met()
+    sender.command(last)
+    sender.command(b"RSET")
+    assert sender.take_output() == last + b"\r\n"
+    take_replies(sender, OK)
+    assert sender.take_output() == b"RSET\r\n"
+
+
+# -- replies
+
+
+def test_replies_come_in_the_order_of_what_was_asked():
+    sender = met()
+    for line in (MAIL, RCPT, RCPT):
+        sender.command(line)
+    answers = take_replies(sender, b"250 first\r\n550-5.1.1 second\r\n550 5.1.1 and more\r\n450 third\r\n")
+    assert [str(reply) for reply in answers] == ["250 first", "550 5.1.1 second / and more", "450 third"]
+    assert sender.next_reply() is None
+
+
+@pytest.mark.parametrize("unasked", [b"421 Shutting down\r\n", b"250 OK\r\n", b"354 Go on\r\n"])
+def test_a_reply_that_nobody_asked_for_ends_the_session(unasked):
+    sender = met()
+    sender.receive(unasked)
+    with pytest.raises(ReplyError):
+        sender.next_reply()
+
+
+@pytest.mark.parametrize("nonsense", [b"hello\r\n", b"\r\n", b"099 x\r\n", b"250-a\r\n251 b\r\n", b"2500 x\r\n"])
+def test_what_is_no_reply_ends_the_session(nonsense):
+    sender = met()
+    sender.command(b"NOOP")
+    sender.receive(nonsense)
+    with pytest.raises(ReplyError):
+        sender.next_reply()
+
+
+def test_a_reply_without_end_ends_the_session():
+    sender = met()
+    sender.command(b"NOOP")
+    with pytest.raises(ReplyError):
+        take_replies(sender, *[b"250-and so on\r\n"] * 10_000)
+
+
+def test_a_reply_to_the_last_command_may_be_followed_by_one_too_many():
+    sender = met()
+    sender.command(b"NOOP")
+    sender.receive(OK + OK)
+    assert sender.next_reply() is not None
+    with pytest.raises(ReplyError):
+        sender.next_reply()
+
+
+# -- content
+
+
+def test_content_goes_out_as_it_is_and_ends_with_the_dot():
+    sender = in_content()
+    assert sender.content_open
+    sender.content(b"Subject: a\r\n\r\n")
+    sender.content(b"..b\r\n")
+    assert sender.take_output() == b"Subject: a\r\n\r\n..b\r\n"
+    sender.end_of_data()
+    assert not sender.content_open
+    assert sender.take_output() == b".\r\n"
+    assert sender.awaited == 1
+    (verdict,) = take_replies(sender, b"250 taken\r\n")
+    assert verdict.lines == ("taken",)
+
+
+@pytest.mark.parametrize("refusal", [b"554 No\r\n", b"451 Later\r\n", b"250 OK\r\n", b"421 Bye\r\n", b"334 What\r\n"])
+def test_only_354_opens_content(refusal):
+    sender = met()
+    sender.command(b"DATA")
+    take_replies(sender, refusal)
+    assert not sender.content_open
+
+
+@pytest.mark.parametrize("verdict", [b"552 Too big\r\n", b"421 Bye\r\n", b"250 OK\r\n"])
+def test_a_verdict_before_the_dot_closes_the_content(verdict):
+    sender = in_content()
+    sender.content(b"a\r\n")
+    (reply,) = take_replies(sender, verdict)
+    assert reply.code == int(verdict[:3])
+    assert not sender.content_open
+    with pytest.raises(RuntimeError):
+        sender.content(b"b\r\n")
+    with pytest.raises(RuntimeError):
+        sender.end_of_data()
+
+
+def test_after_the_verdict_the_next_transaction_begins():
+    sender = in_content()
+    sender.end_of_data()
+    sender.take_output()
+    for line in (MAIL, RCPT):
+        sender.command(line)
+    assert sender.take_output() == MAIL + b"\r\n" + RCPT + b"\r\n"
+    assert len(take_replies(sender, OK * 3)) == 3
+
+
+# -- misuse
+
+
+def test_a_command_in_the_middle_of_content_is_misuse():
+    sender = in_content()
+    with pytest.raises(RuntimeError):
+        sender.command(b"QUIT")
+
+
+def test_a_command_asked_ahead_never_becomes_content():
+    sender = met()
+    for line in (b"DATA", b"RSET"):
+        sender.command(line)
+    take_replies(sender, GO_ON)
+    sender.content(b"a\r\n")
+    sender.end_of_data()
+    assert sender.take_output() in (b"DATA\r\na\r\n.\r\n", b"DATA\r\na\r\n.\r\nRSET\r\n")
+
+
+def test_content_without_354_is_misuse():
+    sender = met()
+    for write in (lambda: sender.content(b"a\r\n"), sender.end_of_data):
+        with pytest.raises(RuntimeError):
+            write()
+
+
+# -- cuts
+
+WHOLE = [
+    GREETING,
+    PIPELINING,
+    OK,
+    b"550-5.1.1 no\r\n550-\r\n550 5.1.1 such\r\n",
+    GO_ON,
+    b"250 2.0.0 taken\r\n",
+    b"221 bye\r\n",
+]
+
+
+def outcome(pieces: Iterable[bytes]) -> tuple[list[Reply], bytes]:
+    """Replies and output of a session in which everything is asked ahead, as far as it may be."""
+    sender = Sender()
+    for line in (b"EHLO client.test", MAIL, RCPT, b"DATA"):
+        sender.command(line)
+    replies: list[Reply] = []
+    for piece in pieces:
+        replies += take_replies(sender, piece)
+        if sender.content_open:
+            sender.content(b"a\r\n")
+            sender.end_of_data()
+            sender.command(b"QUIT")
+    return replies, sender.take_output()
+
+
+@given(cut_places)
+def test_no_cut_changes_replies_or_output(places):
+    session = b"".join(WHOLE)
+    separate = outcome(WHOLE)
+    assert [reply.code for reply in separate[0]] == [220, 250, 250, 550, 354, 250, 221]
+    before, after = b"".join(WHOLE[:5]), b"".join(WHOLE[5:])  # nobody can judge a message that was not sent yet
+    assert outcome([before, after]) == separate
+    assert outcome(cut(session, {*places, len(before)})) == separate
+    assert outcome(octets(session)) == separate
+
+
+def test_a_short_reply_is_read_in_every_cut():
+    for pieces in every_cut(b"220-a\r\n220 b\r\n"):
+        sender = Sender()
+        assert take_replies(sender, *pieces) == [Reply(220, "", "a", "b")]
+
+
+@given(st.lists(st.binary(max_size=50), max_size=10))
+def test_garbage_is_replies_or_a_reply_error(pieces):
+    sender = met()
+    sender.command(MAIL)
+    try:
+        for reply in take_replies(sender, *pieces):
+            assert 200 <= reply.code < 600
+    except ReplyError:
+        pass

@@ -1,0 +1,144 @@
+"""The relay itself in the test's event loop: Service, SmtpDirectory and a listener on a free port, nothing between.
+
+Time passes only when a test says so: nothing starts the sweeper, and `Relay.pass_time` sweeps with a later clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from moxy.accounting.record import Record
+from moxy.accounting.recorder import Recorder
+from moxy.inbound.connection import ClientConnection
+from moxy.inbound.service import Bounds, Patience, Service
+from moxy.mail import Host, Mode, Route
+from moxy.net.deadlines import Sweeper
+from moxy.outbound.destination import Settings
+from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.pool import Pool
+from moxy.outbound.upstream import Ground
+from moxy.smtp import replies
+from moxy.smtp.address import ForwardPath
+from support.ports import LOOPBACK
+from support.scenario import until
+
+HOST_NAME = "mx.moxy.test"
+
+_CUT = replies.DESTINATION_LOST
+
+
+def route(*ports: int, mode: Mode = Mode.ALL, weights: tuple[int, ...] = ()) -> Route:
+    """The route to servers on these ports of loopback."""
+    shares = weights or (1,) * len(ports)
+    return Route(tuple(Host(LOOPBACK, port, share) for port, share in zip(ports, shares, strict=True)), mode)
+
+
+class Domains:
+    """A route table in memory: the domain decides. It implements `moxy.routes.RouteTable`."""
+
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self.routes = dict(routes)
+
+    async def lookup(self, path: ForwardPath) -> Route | None:
+        return self.routes.get(path.domain)
+
+    def refresh(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Kept(list[Record]):
+    """A sink that keeps its records. It implements `moxy.accounting.Sink`."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def record(self, record: Record) -> None:
+        self.append(record)
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Relay:
+    """A Moxy at work."""
+
+    service: Service
+    directory: SmtpDirectory
+    ground: Ground
+    records: Kept
+    port: int = 0
+
+    def pass_time(self, seconds: float) -> None:
+        """Have the sweeper believe that so many seconds have passed."""
+        self.service.sweeper.sweep(asyncio.get_running_loop().time() + seconds)
+
+    @property
+    def pools(self) -> list[Pool]:
+        return list(self.directory._pools.values())
+
+    @property
+    def at_rest(self) -> bool:
+        """Is no client here, and every connection to a destination idle in its pool?"""
+        idle = all(pool._open == set(pool._idle) and not pool._connecting and not pool._waiting for pool in self.pools)
+        return not self.service.connections and idle
+
+    async def rest(self) -> None:
+        """Wait until all clients are gone and every connection is accounted for."""
+        await until(lambda: self.at_rest, "the relay to come to rest")
+
+    async def close_pools(self) -> None:
+        """Say QUIT on idle connections, and wait until nothing is watched any more."""
+        self.directory.close()
+        await until(lambda: not self.service.sweeper.watched, "every connection to end")
+
+
+@asynccontextmanager
+async def running_relay(
+    routes: Route | Mapping[str, Route],
+    *,
+    settings: Settings | None = None,
+    bounds: Bounds | None = None,
+    patience: Patience | None = None,
+    **ground: object,
+) -> AsyncIterator[Relay]:
+    """A relay for domains, or (given one route) for `one.test`. `ground` are fields of Ground.
+
+    Leaving the block asserts that nothing is left: no client, no connection to a destination but idle ones, and none
+    at all once the pools are closed.
+    """
+    loop = asyncio.get_running_loop()
+    sweeper = Sweeper()
+    own = replace(Ground(HOST_NAME, sweeper, loop), **ground)
+    directory = SmtpDirectory(own, settings or Settings())
+    records = Kept()
+    table = Domains(routes if isinstance(routes, Mapping) else {"one.test": routes})
+    service = Service(
+        HOST_NAME,
+        table,
+        directory,
+        Recorder([records]),
+        sweeper,
+        bounds=bounds or Bounds(),
+        patience=patience or Patience(),
+    )
+    relay = Relay(service, directory, own, records)
+    server = await loop.create_server(partial(ClientConnection, service, loop), LOOPBACK, 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+        await relay.rest()
+        await relay.close_pools()
+    finally:
+        server.close()
+        for connection in tuple(service.connections):
+            connection.cut_off()
+        for pool in relay.pools:
+            for upstream in tuple(pool._open):
+                upstream.lose(_CUT)
+        await asyncio.sleep(0)
