@@ -11,6 +11,7 @@ from moxy.accounting.record import Outcome
 from moxy.inbound.service import Bounds
 from moxy.mail import Route
 from moxy.smtp.address import ForwardPath
+from moxy.smtp.reply import Reply
 from support.destination import Phase, running_destination
 from support.relay import Domains, route, running_relay
 from support.scenario import scenario, until
@@ -120,7 +121,7 @@ async def test_a_record_tells_what_was_delivered() -> None:
         assert record.destination == destination.address
         assert (record.client, record.hello) == ("127.0.0.1", "client.test")
         assert record.size == len(b".two\r\n")
-        assert record.reply == "250 2.0.0 taken"
+        assert str(record.reply) == "250 2.0.0 taken"
 
 
 @scenario
@@ -133,7 +134,7 @@ async def test_a_refusal_at_data_is_recorded() -> None:
         destination.answers[Phase.DATA] = "554 5.7.1 not today"
         assert (await client.deliver(["a@one.test"])).startswith("554 5.7.1 not today")
         assert [(record.outcome, record.reply) for record in relay.records] == [
-            (Outcome.REFUSED, "554 5.7.1 not today")
+            (Outcome.REFUSED, Reply(554, "7.1", "not today"))
         ]
 
 

@@ -29,11 +29,6 @@ def test_callbacks_are_called_once_at_the_end() -> None:
 
 
 def test_a_session_begins_without_a_name() -> None:
-    session = Session("id", "192.0.2.1", 12345, "192.0.2.2", 25)
+    session = Session("id", "192.0.2.1", 12345)
     assert (session.hello, session.extended, session.tls) == ("", False, False)
-    assert (session.client, session.client_port, session.local, session.local_port) == (
-        "192.0.2.1",
-        12345,
-        "192.0.2.2",
-        25,
-    )
+    assert (session.client, session.client_port) == ("192.0.2.1", 12345)

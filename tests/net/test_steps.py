@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from moxy.net.steps import Answer, start
+from moxy.net.steps import Answer, Steps
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -26,7 +26,21 @@ class Ending:
         self.errors: list[BaseException] = []
 
     def start(self, coroutine) -> None:
-        start(coroutine, self.results.append, self.errors.append)
+        Noted(coroutine, self)()
+
+
+class Noted(Steps[object]):
+    """Steps that note how they end."""
+
+    def __init__(self, coroutine, ending: Ending) -> None:
+        super().__init__(coroutine)
+        self.ending = ending
+
+    def done(self, result: object) -> None:
+        self.ending.results.append(result)
+
+    def failed(self, error: BaseException) -> None:
+        self.ending.errors.append(error)
 
 
 async def doubled(answer: Answer[int]) -> int:

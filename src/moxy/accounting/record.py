@@ -5,8 +5,10 @@ Octets are counted once per delivery, after unstuffing, without our own trace fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from moxy.smtp.reply import Reply
 
 
 class Outcome(StrEnum):
@@ -27,8 +29,8 @@ class Record:
     """One delivery: a message sent once to one destination, for all of its recipients there.
 
     `time` is seconds since the epoch, when the outcome was known; `duration` is seconds since the client's MAIL.
-    `destination` is `host:port` as routed, the host that was spoken with. `reply` is the destination's last reply, code
-    and text in one line, empty if there was none. Paths are without angle brackets; the null reverse-path is "".
+    `destination` is `host:port` as routed, the host that was spoken with. `reply` is the destination's verdict, or our
+    own reason to end the delivery where it gave none. Paths are without angle brackets; the null reverse-path is "".
     """
 
     time: float
@@ -42,5 +44,5 @@ class Record:
     recipients: list[str]
     size: int
     outcome: Outcome
-    reply: str = ""
-    duration: float = field(default=0.0)
+    reply: Reply | None = None
+    duration: float = 0.0

@@ -18,11 +18,11 @@ from typing import Any, Final, cast
 from structlog import get_logger
 
 from moxy.delivery import Flow
-from moxy.inbound.conversation import Conversation
-from moxy.inbound.service import Patience, Service
+from moxy.inbound.conversation import VERBS, Conversation
+from moxy.inbound.service import Service
 from moxy.mail import Session
 from moxy.net.deadlines import NEVER
-from moxy.net.steps import start
+from moxy.net.steps import Steps
 from moxy.smtp import replies
 from moxy.smtp.command import Command
 from moxy.smtp.receiver import Content, ContentFault, Receiver
@@ -34,7 +34,27 @@ UNREAD_LIMIT: Final = 65_536
 
 MINUTE: Final = 60.0
 
+_CONTENT: Final = State.CONTENT
+_GREETED: Final = State.GREETED
+
 log = get_logger("moxy.inbound")
+
+
+class _Answering(Steps[Reply]):
+    """A verb that may have to wait, on its way to its reply."""
+
+    __slots__ = ("_command", "_connection")
+
+    def __init__(self, connection: ClientConnection, command: Command, verb: Coroutine[Any, Any, Reply]) -> None:
+        super().__init__(verb)
+        self._connection = connection
+        self._command = command
+
+    def done(self, result: Reply) -> None:
+        self._connection.answered(self._command, result)
+
+    def failed(self, error: BaseException) -> None:
+        self._connection.failed(self._command, error)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -53,7 +73,7 @@ class ClientConnection(asyncio.Protocol):
         bounds = service.bounds
         self._service = service
         self._loop = loop
-        self._receiver = Receiver(size=bounds.message_size, command_line=bounds.command_line)
+        self._receiver = Receiver(size=bounds.enforced_size, command_line=bounds.command_line)
         self._flow = Flow(self._control_reading, self._control_reading)
         self._pumping = False
         self._reading = True
@@ -76,8 +96,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = transport
         service = self._service
         client, client_port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        local, local_port = (transport.get_extra_info("sockname") or ("", 0))[:2]
-        session = Session(service.identify(), _address(client), client_port, _address(local), local_port)
+        session = Session(service.identify(), _address(client), client_port)
         self._conversation = Conversation(service, session, self._flow)
         full = len(service.connections) >= service.bounds.sessions
         service.connections.add(self)
@@ -85,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         if full or service.draining:
             self._close(replies.TOO_MANY_SESSIONS if full else replies.SHUTTING_DOWN)
             return
-        transport.write(replies.greeting(service.hostname, service.banner).wire)
+        transport.write(service.greeting.wire)
         self.deadline = self._loop.time() + service.patience.hello
 
     def data_received(self, data: bytes) -> None:
@@ -118,20 +137,18 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._writable = True
-        self._pump()
+        if not self._pumping:
+            self._pump()
 
     # -- events and answers
 
-    def _pump(self, progress: bool = False) -> None:  # noqa: C901 - the heart of it, better seen in one piece
-        """Have every event answered that can be; then write once, set the clock, and read on or pause.
-
-        `progress`: an answer came that had to be waited for.
-        """
-        if self._pumping or self._closing:
+    def _pump(self) -> None:
+        """Have every event answered that can be, as far as the client takes our replies."""
+        if self._closing:
             return
         self._pumping = True
         receiver, conversation = self._receiver, self._conversation
-        content = False
+        progress = content = False
         while receiver.ready and self._writable and (event := receiver.next_event()) is not None:
             progress = True
             if type(event) is Content:
@@ -144,47 +161,65 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         if content:
             conversation.flush()
+        if progress:
+            self._settle()
+        elif receiver.unread > UNREAD_LIMIT:
+            self._control_reading()
+
+    def _settle(self) -> None:
+        """After a wake-up that brought us on: write once, set the clock, read on or pause."""
+        receiver = self._receiver
         if output := receiver.take_output():
             self._transport.write(output)
         if receiver.closed:
             self._end()
-        elif receiver.awaited:
+            return
+        if receiver.awaited:
             self.deadline = self._content_deadline = NEVER  # the client waits for us
-            if receiver.unread > UNREAD_LIMIT or not self._reading:
-                self._control_reading()
-        elif progress:
-            self._await_client()
-
-    def _handle(self, event: Command) -> None:
-        """Have one command answered, now or later."""
-        conversation = self._conversation
-        answer = conversation.handle(event)
-        if type(answer) is Reply:
-            self._receiver.answer(event, answer)
-            return
-
-        def answered(reply: Reply) -> None:
-            self._receiver.answer(event, reply)
-            self._pump(progress=True)
-
-        def failed(error: BaseException) -> None:
-            log.error("bug", session=conversation.session.id, command=repr(event), exc_info=error)
-            conversation.end_transaction()
-            answered(replies.INTERNAL_ERROR)
-
-        start(cast("Coroutine[Any, Any, Reply]", answer), answered, failed)
-
-    def _await_client(self) -> None:
-        """Everything is answered: it is the client's turn."""
-        if self._half_closed:
-            self._transport.close()
-            return
-        if self._leaving and self._conversation.transaction is None:
-            self._close(replies.SHUTTING_DOWN)
-            return
-        self._set_clock()
-        if not self._reading:
+        elif self._leaving or self._half_closed:
+            self._leave()
+        elif receiver.state is _CONTENT:
+            self._await_content()
+        elif receiver.state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
+            self.deadline = self._loop.time() + self._service.patience.command
+        if not self._reading or receiver.unread > UNREAD_LIMIT:
             self._control_reading()
+
+    def _handle(self, command: Command) -> None:
+        """Have one command answered, now or later."""
+        try:
+            answer = VERBS[type(command)](self._conversation, command)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a reply
+            self.failed(command, error)
+            return
+        if type(answer) is Reply:
+            self._receiver.answer(command, answer)
+        else:
+            _Answering(self, command, cast("Coroutine[Any, Any, Reply]", answer))()
+
+    def answered(self, command: Command, reply: Reply) -> None:
+        """An answer that may have been waited for has come."""
+        receiver = self._receiver
+        receiver.answer(command, reply)
+        if self._pumping or self._closing:
+            return
+        self._settle()
+        if receiver.ready:
+            self._pump()
+
+    def failed(self, command: Command, error: BaseException) -> None:
+        """A bug of ours: the client is told to come again, nothing is delivered."""
+        log.error("bug", session=self._conversation.session.id, command=repr(command), exc_info=error)
+        self._conversation.end_transaction()
+        self.answered(command, replies.INTERNAL_ERROR)
+
+    def _leave(self) -> None:
+        """It would be the client's turn, but it has closed its half, or Moxy is stopping and no transaction is open."""
+        if self._half_closed:
+            if not self._receiver.ready:
+                self._transport.close()
+        elif self._conversation.transaction is None:
+            self._close(replies.SHUTTING_DOWN)
 
     # -- pace
 
@@ -201,16 +236,11 @@ class ClientConnection(asyncio.Protocol):
 
     # -- time
 
-    def _set_clock(self) -> None:
-        """Begin to wait for the client: for its next command, or for content."""
-        patience = self._service.patience
-        state = self._receiver.state
-        if state is not State.CONTENT:
-            self.deadline = self._loop.time() + (patience.command if state is not State.GREETED else patience.hello)
-        elif self._content_deadline == NEVER:
-            self._await_content(self._loop.time(), patience)
-
-    def _await_content(self, now: float, patience: Patience) -> None:
+    def _await_content(self) -> None:
+        """The clocks of a message start with its 354."""
+        if self._content_deadline != NEVER:
+            return
+        now, patience = self._loop.time(), self._service.patience
         self._octets = self._octets_before = 0
         self._held_up = False
         self._looked = now

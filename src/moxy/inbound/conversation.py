@@ -15,7 +15,7 @@ from moxy.delivery import Flow
 from moxy.errors import TemporaryFailure
 from moxy.inbound.service import Service
 from moxy.inbound.transaction import Transaction
-from moxy.mail import Envelope, Recipient, Route, Session
+from moxy.mail import Envelope, Recipient, Session
 from moxy.smtp import command, replies
 from moxy.smtp.address import AddressError, ForwardPath
 from moxy.smtp.reply import Reply
@@ -38,10 +38,6 @@ class Conversation:
         self.session = session
         self.transaction: Transaction | None = None
 
-    def handle(self, event: command.Command) -> Answer:
-        """Answer a command: a reply, or a coroutine that ends in one."""
-        return _VERBS[type(event)](self, event)
-
     # -- session
 
     def hello(self, event: command.Hello) -> Reply:
@@ -49,9 +45,7 @@ class Conversation:
         self.end_transaction()
         self.session.hello = event.name
         self.session.extended = event.extended
-        if event.extended:
-            return self._service.offer.ehlo_reply(self._service.hostname)
-        return replies.hello(self._service.hostname)
+        return self._service.ehlo if event.extended else self._service.helo
 
     def noop(self, _: command.Command) -> Reply:
         """NOOP."""
@@ -72,7 +66,7 @@ class Conversation:
     def quit(self, _: command.Command) -> Reply:
         """QUIT: answered at once; destinations are left alone after (T35)."""
         self.end_transaction()
-        return replies.closing(self._service.hostname, replies.BYE)
+        return self._service.goodbye
 
     def invalid(self, event: command.Invalid) -> Reply:
         """What cannot be obeyed; too many end the session. DATA pipelined behind refusals is no mistake (T3)."""
@@ -100,21 +94,19 @@ class Conversation:
     async def rcpt(self, event: command.Rcpt) -> Reply:
         """RCPT: find the route, ask the destination while the client waits."""
         transaction = self._open_transaction()
+        service, path = self._service, event.path
         self._asked += 1
-        if self._asked > self._service.bounds.recipients:
+        if self._asked > service.bounds.recipients:
             return replies.TOO_MANY_RECIPIENTS
         try:
-            route = await self._route(event.path)
+            route = await service.routes.lookup(path if path.domain else self._postmaster())
         except TemporaryFailure as failure:
-            log.warning("lookup_failed", recipient=event.path.text, reason=str(failure))
+            log.warning("lookup_failed", recipient=path.text, reason=str(failure))
             return replies.LOOKUP_FAILED
+        route = route or service.relay(self.session.client)
         if route is None:
             return replies.RELAYING_DENIED
-        return await transaction.rcpt(Recipient(event.path), route)
-
-    async def _route(self, path: ForwardPath) -> Route | None:
-        route = await self._service.routes.lookup(self._postmaster() if path.is_postmaster else path)
-        return route or self._service.relay(self.session.client)
+        return await transaction.rcpt(Recipient(path), route)
 
     def _postmaster(self) -> ForwardPath:
         """Whose route the bare <Postmaster> takes (T46)."""
@@ -124,10 +116,9 @@ class Conversation:
         except AddressError as error:  # a host name that is no domain
             raise TemporaryFailure(f"{address}: {error}") from error
 
-    async def data(self, _: command.Data) -> Reply:
+    def data(self, _: command.Data) -> Answer:
         """DATA: 354 once every destination is ready."""
-        reply = await self._open_transaction().data()
-        return replies.START_MAIL_INPUT if reply.intermediate else reply
+        return self._open_transaction().data()
 
     def content(self, block: bytes) -> None:
         """A clean block of content."""
@@ -142,13 +133,11 @@ class Conversation:
         """The content is not fit to be delivered; its end will be answered so."""
         self._open_transaction().fail(reply)
 
-    async def end_of_data(self, event: command.EndOfData) -> Reply:
+    def end_of_data(self, event: command.EndOfData) -> Answer:
         """The final dot: the verdict."""
         transaction = self._open_transaction()
-        try:
-            return await transaction.finish(event.octets)
-        finally:
-            self.transaction = None
+        self.transaction = None
+        return transaction.finish(event.octets)
 
     def reset(self, _: command.Rset) -> Reply:
         """RSET: give the transaction up."""
@@ -172,7 +161,7 @@ class Conversation:
         self.session.end()
 
 
-_VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]] = {
+VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]] = {
     command.Hello: Conversation.hello,
     command.Mail: Conversation.mail,
     command.Rcpt: Conversation.rcpt,

@@ -15,8 +15,9 @@ from moxy.delivery import Directory
 from moxy.mail import Route
 from moxy.net.deadlines import Sweeper
 from moxy.routes import RouteTable
-from moxy.smtp import limits
+from moxy.smtp import limits, replies
 from moxy.smtp.extension import Offer
+from moxy.smtp.reply import Reply
 
 if TYPE_CHECKING:
     from moxy.inbound.connection import ClientConnection
@@ -45,6 +46,7 @@ class Bounds:
     """How much a client may send (contract §4). Octets and counts."""
 
     message_size: int = limits.MESSAGE_SIZE
+    """As announced; 0 is no limit."""
     recipients: int = limits.RECIPIENTS
     hops: int = 50
     """Received fields before a loop is called (RFC 5321 §6.3)."""
@@ -53,6 +55,15 @@ class Bounds:
     sessions: int = 10_000
     """Clients connected at once."""
     command_line: int = limits.COMMAND_LINE
+
+    @property
+    def enforced_size(self) -> int:
+        """Where content is cut off: a sixty-fourth above what is announced.
+
+        A client judges its message before it makes all line ends CRLF and puts its own trace field on top; its figure
+        is an estimate (RFC 1870 §3), and a message that it believed to fit should pass.
+        """
+        return self.message_size + self.message_size // 64
 
 
 def no_relay(client: str) -> Route | None:
@@ -78,13 +89,20 @@ class Service:
     postmaster: str = ""
     """The address whose route takes the bare <Postmaster> (RFC 5321 §4.5.1); empty: that of our own host name."""
     clock: Callable[[], float] = time.time
-    offer: Offer = field(init=False)
+    greeting: Reply = field(init=False)
+    helo: Reply = field(init=False)
+    ehlo: Reply = field(init=False)
+    goodbye: Reply = field(init=False)
     connections: set[ClientConnection] = field(init=False, default_factory=set)
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.offer = Offer(size=self.bounds.message_size)
+        # What every session hears, made once.
+        self.greeting = replies.greeting(self.hostname, self.banner)
+        self.helo = replies.hello(self.hostname)
+        self.ehlo = Offer(size=self.bounds.message_size).ehlo_reply(self.hostname)
+        self.goodbye = replies.closing(self.hostname, replies.BYE)
         self.identify = identifiers()
 
     def trace_date(self) -> str:

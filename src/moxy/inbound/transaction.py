@@ -87,17 +87,14 @@ class Transaction:
         """Ask all deliveries that have recipients; 354 only if every one of them says so (D3, T4)."""
         if self._refusal is not None:
             return self._refusal
-        for destination, delivery in tuple(self._deliveries.items()):
-            if not delivery.recipients:
-                delivery.abort()
-                del self._deliveries[destination]
+        self._drop_those_without_recipients()
         self._asked_for_data = True
         deliveries = tuple(self._deliveries.values())
         if len(deliveries) == 1:
             reply = await deliveries[0].data()
-            if reply.intermediate:
+            if reply.code == replies.START_MAIL_INPUT.code:
                 self._begin_content()
-                return reply
+                return replies.START_MAIL_INPUT
         else:
             answers = await asyncio.gather(*(delivery.data() for delivery in deliveries))
             refused = refusal(answers)
@@ -108,6 +105,10 @@ class Transaction:
             reply = refused if refused.transient else replies.MIXED_VERDICTS
         self.fail(reply)
         return reply
+
+    def _drop_those_without_recipients(self) -> None:
+        for destination in [key for key, delivery in self._deliveries.items() if not delivery.recipients]:
+            self._deliveries.pop(destination).abort()
 
     def _begin_content(self) -> None:
         recipients = self.envelope.recipients
@@ -158,10 +159,15 @@ class Transaction:
             self.fail(objection)
             return objection
         self._finishing = True
-        if len(self._deliveries) == 1:
-            (delivery,) = self._deliveries.values()
-            return verdict(await self._commit(delivery))
-        return verdict(await self._commit_in_order())
+        try:
+            if len(self._deliveries) == 1:
+                (delivery,) = self._deliveries.values()
+                return verdict(await self._commit(delivery))
+            return verdict(await self._commit_in_order())
+        except BaseException:  # our own bug: whatever was not committed yet must not stay open
+            for delivery in self._deliveries.values():
+                delivery.abort()
+            raise
 
     def _objection(self) -> Reply | None:
         """Does anything speak against the message, now that all of it has been seen?"""
@@ -173,12 +179,14 @@ class Transaction:
     async def _commit_in_order(self) -> list[Reply]:
         """Dot after dot, the likeliest refusal first: while nobody has it, a refusal keeps it from all (D5)."""
         pending = sorted(self._deliveries.values(), key=lambda delivery: (-delivery.refusals, -delivery.delay))
+        for later in pending[1:]:
+            later.flush()  # they may look at all of it while the first one thinks
         answers: list[Reply] = []
         for position, delivery in enumerate(pending):
             answers += await self._commit(delivery)
             if not any(answer.positive for answer in answers):
                 for other in pending[position + 1 :]:
-                    self._give_up(other, str(answers[0]))
+                    self._give_up(other, answers[0])
                 break
         return answers
 
@@ -197,21 +205,21 @@ class Transaction:
             return
         self._refusal = reply
         for delivery in self._deliveries.values():
-            self._give_up(delivery, str(reply))
+            self._give_up(delivery, reply)
 
     def abort(self) -> None:
         """The client gave up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""
         if not self._finishing:
             self.fail(replies.ABORTED)
 
-    def _give_up(self, delivery: Delivery, why: str) -> None:
+    def _give_up(self, delivery: Delivery, why: Reply) -> None:
         """Close one delivery without a dot; what had come as far as DATA is recorded."""
         failure = delivery.failure
         delivery.abort()
         if self._asked_for_data:
             self._record(delivery, Outcome.ABORTED if failure is None else Outcome.REFUSED, failure or why)
 
-    def _record(self, delivery: Delivery, outcome: Outcome, reply: Reply | str) -> None:
+    def _record(self, delivery: Delivery, outcome: Outcome, reply: Reply) -> None:
         session, service = self._session, self._service
         now = service.clock()
         service.recorder.record(
@@ -227,7 +235,7 @@ class Transaction:
                 recipients=[recipient.path.text for recipient in delivery.recipients],
                 size=self._octets,
                 outcome=outcome,
-                reply=str(reply),
+                reply=reply,
                 duration=now - self._started,
             )
         )

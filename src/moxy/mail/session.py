@@ -8,22 +8,21 @@ from collections.abc import Callable
 class Session:
     """What is known of the client that is connected.
 
-    `client` and `client_port` are the peer's address (no brackets, no zone) and port, `local` and `local_port` ours.
+    `client` and `client_port` are the peer's address (no brackets, no zone) and port.
     `hello` is the argument of the last HELO or EHLO, empty before it; `extended` is true after EHLO.
-    `tls` says whether the connection is encrypted now.
+    `tls` says whether the connection is encrypted now, `over` whether the client is gone.
     """
 
-    __slots__ = ("client", "client_port", "endings", "extended", "hello", "id", "local", "local_port", "tls")
+    __slots__ = ("client", "client_port", "endings", "extended", "hello", "id", "over", "tls")
 
-    def __init__(self, id: str, client: str, client_port: int = 0, local: str = "", local_port: int = 0) -> None:
+    def __init__(self, id: str, client: str, client_port: int = 0) -> None:
         self.id = id
         self.client = client
         self.client_port = client_port
-        self.local = local
-        self.local_port = local_port
         self.hello = ""
         self.extended = False
         self.tls = False
+        self.over = False
         self.endings: list[Callable[[], None]] = []
 
     @property
@@ -34,11 +33,15 @@ class Session:
         return "ESMTPS" if self.tls else "ESMTP"
 
     def at_end(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once when the client's connection has ended (connections leased for a session)."""
-        self.endings.append(callback)
+        """Have `callback` called once when the client's connection has ended; now, if it has already."""
+        if self.over:
+            callback()
+        else:
+            self.endings.append(callback)
 
     def end(self) -> None:
-        """Call every `at_end` callback, once."""
+        """The client is gone: call every `at_end` callback, once."""
+        self.over = True
         endings, self.endings = self.endings, []
         for callback in endings:
             callback()

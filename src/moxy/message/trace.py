@@ -13,6 +13,7 @@ a quoted or non-ASCII local part is not named.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
@@ -29,14 +30,15 @@ def received(
     3848. `recipient` is a mailbox without angle brackets, given only where the message has no other (T44: a field that
     named several would tell each of the others); `date` is as in RFC 5322 §3.3.
     """
-    literal = f"IPv6:{client}" if ":" in client else client
     clause = f"\r\n\tfor <{recipient}>" if recipient and _PLAIN_MAILBOX.fullmatch(recipient) else ""
-    field = (
-        f"Received: from {_name(hello)} ([{_name(literal)}])\r\n"
-        f"\tby {hostname} with {protocol} id {id}{clause};\r\n"
-        f"\t{date}\r\n"
-    )
-    return field.encode("ascii")
+    return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode("ascii")
+
+
+@lru_cache(maxsize=1024)
+def _origin(hello: str, client: str, hostname: str, protocol: str) -> str:
+    """The part that all messages of a session share."""
+    literal = f"IPv6:{client}" if ":" in client else client
+    return f"Received: from {_name(hello)} ([{_name(literal)}])\r\n\tby {hostname} with {protocol} id "
 
 
 def _name(text: str) -> str:

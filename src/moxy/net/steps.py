@@ -68,32 +68,29 @@ class Answer(Generic[T]):
 
 
 class Steps(Generic[T]):
-    """One coroutine under way. `done` gets its result; `failed` whatever it raises, which is always our own bug."""
+    """One coroutine under way. A subclass says what is done with its result, and with what it raises: our own bug."""
 
-    __slots__ = ("_coroutine", "_done", "_failed")
+    __slots__ = ("_coroutine",)
 
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None], failed: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self._done = done
-        self._failed = failed
 
     def __call__(self, _: object = None) -> None:
-        """Take the next step: on to the next thing that is to be waited for, or to the end."""
+        """Take the next step: on to the next thing to be waited for, or to the end. The first call starts it."""
         try:
             awaited = self._coroutine.send(None)
         except StopIteration as stop:
-            self._done(stop.value)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told to the caller
-            self._failed(error)
+            self.done(stop.value)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told to the subclass
+            self.failed(error)
         else:
             awaited._asyncio_future_blocking = False  # the handshake between Future.__await__ and who drives it
             awaited.add_done_callback(self)
 
+    def done(self, result: T) -> None:
+        """It has ended, perhaps within the first call."""
+        raise NotImplementedError
 
-def start(
-    coroutine: Coroutine[Any, Any, T], done: Callable[[T], None], failed: Callable[[BaseException], None]
-) -> None:
-    """Run `coroutine` now; `done(result)` or `failed(error)` is called when it ends, perhaps before this returns."""
-    Steps(coroutine, done, failed)()
+    def failed(self, error: BaseException) -> None:
+        """It has raised."""
+        raise NotImplementedError

@@ -16,8 +16,11 @@ from moxy.smtp.reply import Reply
 log = get_logger("moxy.outbound")
 
 
-async def connect(host: Host, ground: Ground, owner: Owner) -> Upstream | Reply:
-    """Connect to `host` and shake hands; returns the reply for the client where that fails. Needs a task to run in."""
+async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> Upstream | Reply:
+    """Connect to `host` and shake hands until `deadline`; returns the reply for the client where that fails.
+
+    Needs a task to run in.
+    """
     loop = ground.loop
     try:
         found = await asyncio.wait_for(names.addresses(host.name, host.port), ground.connect)
@@ -36,7 +39,11 @@ async def connect(host: Host, ground: Ground, owner: Owner) -> Upstream | Reply:
         if _is_ourselves(transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
             return replies.LOOP_TO_SELF
-        return await _shake_hands(upstream, address, ground)
+        timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
+        try:
+            return await _shake_hands(upstream, address, ground)
+        finally:
+            timer.cancel()
     return replies.DESTINATION_UNREACHABLE
 
 
@@ -64,7 +71,7 @@ async def _shake_hands(upstream: Upstream, address: str, ground: Ground) -> Upst
         hidden.add(_first_word(reply))
     if not reply.positive:
         return _refused(upstream, reply)
-    upstream.hide({name for name in hidden if "." in name or name == upstream.host.name or ":" in name})
+    upstream.hide(frozenset(name.strip("[]").lower() for name in hidden if "." in name or name == upstream.host.name))
     return upstream
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from moxy.delivery import Flow
@@ -43,6 +44,11 @@ class SmtpDestination:
         self._leased: dict[str, Upstream] = {}  # session id -> connection kept for it
 
     @property
+    def pools(self) -> Sequence[Pool]:
+        """The pools of its hosts."""
+        return self._in_order
+
+    @property
     def unused(self) -> bool:
         """Is no connection of it open? Then it can be forgotten and made anew when needed."""
         return not self._leased and all(pool.unused for pool in self._pools.values())
@@ -62,8 +68,10 @@ class SmtpDestination:
         """A connection to the first host that can be reached; the last host's reply where none can. After `take`."""
         loop = self.ground.loop
         answer: Upstream | Reply = replies.DESTINATION_UNREACHABLE
-        for pool in self._candidates(loop.time()):
-            answer = await pool.lease(deadline)
+        candidates = self._candidates(loop.time())
+        for tried, pool in enumerate(candidates):
+            now = loop.time()
+            answer = await pool.lease(now + (deadline - now) / (len(candidates) - tried))  # leave time for the others
             if isinstance(answer, Upstream):
                 if self.settings.lease == "session":
                     self._keep(session, answer)
@@ -78,8 +86,10 @@ class SmtpDestination:
             upstream.lend(None)
             if not clean:
                 upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
+        elif self.settings.lease == "session" and clean:
+            upstream.lend(None)
+            upstream.quit()  # its client has left, and nobody else may have it (T25)
         else:
-            self._leased.pop(session.id, None)
             self._pools[upstream.host].give_back(upstream, clean=clean)
 
     @staticmethod
@@ -88,14 +98,16 @@ class SmtpDestination:
             upstream.lose(reply)
 
     def _keep(self, session: Session, upstream: Upstream) -> None:
+        known = session.id in self._leased
         self._leased[session.id] = upstream
+        if not known:
+            session.at_end(partial(self._let_go, session))
 
-        def end() -> None:
-            kept = self._leased.pop(session.id, None)
-            if kept is not None:
-                kept.quit()
-
-        session.at_end(end)
+    def _let_go(self, session: Session) -> None:
+        """The client is gone; a connection that still delivers for it is closed when it is given back (T19)."""
+        kept = self._leased.pop(session.id, None)
+        if kept is not None and not kept.lent:
+            kept.quit()
 
     def _candidates(self, now: float) -> list[Pool]:
         """Hosts in the order in which they are tried: as listed or drawn by weight, those that just failed last."""

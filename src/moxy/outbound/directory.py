@@ -56,7 +56,8 @@ class SmtpDirectory:
             del self._by_route[key]
         for name in [name for name, destination in self._destinations.items() if destination.unused]:
             del self._destinations[name]
-        for pool_key in [pool_key for pool_key, pool in self._pools.items() if pool.unused]:
+        known = {pool for destination in self._destinations.values() for pool in destination.pools}
+        for pool_key in [pool_key for pool_key, pool in self._pools.items() if pool not in known]:
             del self._pools[pool_key]
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ class Pool:
         self._transactions = transactions
         self._open: set[Upstream] = set()
         self._idle: list[Upstream] = []
-        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
         self._connecting: set[asyncio.Task[Upstream | Reply]] = set()
         self._failed = -FORGIVEN
 
@@ -60,16 +60,19 @@ class Pool:
         return None
 
     async def lease(self, deadline: float) -> Upstream | Reply:
-        """A connection for one transaction, or why there is none; `deadline` on the loop's clock ends the waiting."""
+        """A connection for one transaction, or why there is none; `deadline` is on the loop's clock."""
         loop = self._ground.loop
+        upstream: Upstream | None = None
         while True:
             if self._idle:
                 upstream = self._idle.pop()
-                if await self._alive(upstream, loop.time()):
-                    return upstream
             elif len(self._open) + len(self._connecting) < self._limit:
-                return await self._connect(loop)
-            elif not await self._wait(loop, deadline):
+                return await self._connect(loop, deadline)
+            else:
+                upstream = await self._wait(loop, deadline)
+            if upstream is not None and await self._alive(upstream, loop.time()):
+                return upstream
+            if loop.time() >= deadline:
                 return replies.DESTINATION_BUSY
 
     async def _alive(self, upstream: Upstream, now: float) -> bool:
@@ -79,40 +82,37 @@ class Pool:
                 upstream.lose(reply)
         return upstream.lost is None
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Upstream | Reply:
-        task = loop.create_task(connect(self.host, self._ground, self))
+    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | Reply:
+        task = loop.create_task(connect(self.host, self._ground, self, deadline))
         self._connecting.add(task)
         try:
             result = await task
         finally:
             self._connecting.discard(task)
-        if isinstance(result, Reply):
-            self._failed = loop.time()
-            self._call_next()
-        elif result.lost is None:
-            self._open.add(result)
-        else:
-            self._call_next()
-            return result.lost
+        if isinstance(result, Upstream):
+            if result.lost is None:
+                self._open.add(result)
+                return result
+            result = result.lost
+        self._failed = loop.time()
+        self._make_room()
         return result
 
-    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> bool:
-        """Wait in the room; False when time ran out."""
-        place: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_at(deadline, _settle, place, False)
+    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | None:
+        """Wait in the room: for a connection, or for room to make one (None; also when time runs out)."""
+        place: asyncio.Future[Upstream | None] = loop.create_future()
+        timer = loop.call_at(deadline, _call, place, None)
         self._waiting.append(place)
-        called = await place
+        upstream = await place
         timer.cancel()
-        if not called and place in self._waiting:
+        if place in self._waiting:
             self._waiting.remove(place)
-        return called
+        return upstream
 
-    def _call_next(self) -> None:
-        """A connection, or room for one, has become free: the first who waits may try again."""
+    def _make_room(self) -> None:
+        """A new connection may be made: the first who waits may try."""
         while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(True)
+            if _call(self._waiting.popleft(), None):
                 return
 
     def give_back(self, upstream: Upstream, *, clean: bool) -> None:
@@ -134,14 +134,17 @@ class Pool:
             upstream.lose(reply)
 
     def _keep(self, upstream: Upstream) -> None:
+        """Hand it to the first who waits, or keep it idle."""
         if upstream.transactions >= self._transactions:
             upstream.quit()
             return
         now = self._ground.loop.time()
         upstream.idle_since = now
+        while self._waiting:
+            if _call(self._waiting.popleft(), upstream):
+                return
         upstream.deadline = now + self._ground.idle
         self._idle.append(upstream)
-        self._call_next()
 
     def ended(self, upstream: Upstream) -> None:
         """A connection has ended, or is about to."""
@@ -149,7 +152,7 @@ class Pool:
             self._open.discard(upstream)
             if upstream in self._idle:
                 self._idle.remove(upstream)
-            self._call_next()
+            self._make_room()
 
     def close(self) -> None:
         """Say QUIT on every idle connection."""
@@ -157,6 +160,9 @@ class Pool:
             upstream.quit()
 
 
-def _settle(place: asyncio.Future[bool], called: bool) -> None:
-    if not place.done():
-        place.set_result(called)
+def _call(place: asyncio.Future[Upstream | None], upstream: Upstream | None) -> bool:
+    """Call who waits at `place`; False if nobody does any more."""
+    if place.done():
+        return False
+    place.set_result(upstream)
+    return True

@@ -29,7 +29,7 @@ class RelayDelivery:
     """One message on its way to one mail server; see `moxy.delivery.Delivery` for the contract."""
 
     __slots__ = (
-        "_aborted", "_beginning", "_destination", "_envelope", "_failure", "_flow", "_loop", "_session",
+        "_aborted", "_beginning", "_destination", "_domain", "_envelope", "_failure", "_flow", "_loop", "_session",
         "_upstream", "_withdrawn", "delay", "host", "recipients", "refusals", "uncertain",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class RelayDelivery:
         self._upstream: Upstream | None = None
         self._beginning: asyncio.Future[None] | None = None  # done when the first recipient has its answer
         self._failure: Reply | None = None  # the answer to everything from now on
+        self._domain = ""  # of the recipient asked for last
         self._aborted = False
         self._withdrawn = False
         self.recipients: list[Recipient] = []
@@ -55,6 +56,7 @@ class RelayDelivery:
     async def rcpt(self, recipient: Recipient) -> Reply:
         """Ask the destination; see `moxy.delivery.Delivery`."""
         asked = self._loop.time()
+        self._domain = recipient.path.domain
         if self._beginning is None:
             self._beginning = self._loop.create_future()
             reply = await self._begin(recipient)
@@ -84,7 +86,13 @@ class RelayDelivery:
                 return replies.DESTINATION_LOST
             used_before = leased.transactions > 0
             self._take(leased)
-            reply = self._unfit(leased) or await self._open(leased, recipient)
+            reply = self._unfit(leased)
+            if reply is None:
+                mail, reply = await leased.exchange(
+                    self._mail_command(leased), _rcpt_command(recipient), patience=destination.ground.reply
+                )
+                if not mail.positive:
+                    reply = self._refused_mail(leased, mail)
             if self._aborted or not ((used_before and leased.lost is reply) or reply.code == replies.CLOSING_CODE):
                 return self._passed_on(leased, reply)
             leased.lose(replies.DESTINATION_LOST)  # it was dead, or about to close: nothing was promised, so once more
@@ -106,13 +114,8 @@ class RelayDelivery:
             return self._fail(replies.NO_8BITMIME)
         return None
 
-    async def _open(self, upstream: Upstream, recipient: Recipient) -> Reply:
-        """MAIL and RCPT together; a refused MAIL is the answer to this recipient and to all later ones (T6)."""
-        mail, rcpt = await upstream.exchange(
-            self._mail_command(upstream), _rcpt_command(recipient), patience=self._destination.ground.reply
-        )
-        if mail.positive:
-            return rcpt
+    def _refused_mail(self, upstream: Upstream, mail: Reply) -> Reply:
+        """A refused MAIL is the answer to this recipient and to all later ones (T6); a closing one is tried again."""
         if upstream.lost is not mail and mail.code != replies.CLOSING_CODE:
             self._fail(self._passed_on(upstream, mail))
         return mail
@@ -190,6 +193,8 @@ class RelayDelivery:
         (reply,) = await upstream.commit()
         answer = self._passed_on(upstream, reply, Phase.FINAL)
         self.uncertain = upstream.lost is reply or upstream.lost is answer
+        if reply.code == replies.CLOSING_CODE:
+            upstream.lose(answer)
         self._release(clean=True)
         return [answer] * len(self.recipients)
 
@@ -215,7 +220,7 @@ class RelayDelivery:
         passed = pass_on(reply, phase)
         if passed is IMPOSSIBLE_ANSWER:
             upstream.lose(passed)  # out of step with us: nothing more it says can be trusted (T42)
-        return upstream.veiled(passed)
+        return upstream.veiled(passed, self._domain)
 
 
 def _rcpt_command(recipient: Recipient) -> bytes:

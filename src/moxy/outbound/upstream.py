@@ -27,6 +27,9 @@ from moxy.smtp.sender import Sender
 WRITE_AHEAD: Final = 262_144
 """Octets that may wait in us for a destination before its readers are paused: the bounded buffer of contract T22."""
 
+STALLED: Final = 120.0
+"""Seconds a destination may take no content at all; the client would wait three minutes (T37)."""
+
 log = get_logger("moxy.outbound")
 
 
@@ -93,8 +96,8 @@ class Upstream(asyncio.Protocol):
     """One connection to one host of a destination."""
 
     __slots__ = (
-        "_full", "_ground", "_groups", "_loop", "_owner", "_sender", "_transport", "_veil", "_writer", "deadline",
-        "greeting", "host", "idle_since", "lost", "transactions",
+        "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "_writer",
+        "deadline", "greeting", "host", "idle_since", "lost", "transactions",
     )  # fmt: skip
 
     def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
@@ -108,6 +111,7 @@ class Upstream(asyncio.Protocol):
         self._full = False
         self.greeting: Answer[list[Reply]] = Answer(ground.loop)
         """The first reply, to be awaited."""
+        self._names: frozenset[str] = frozenset()
         self._veil: hiding.Veil | None = None
         self.host = host
         self.transactions = 0
@@ -174,6 +178,11 @@ class Upstream(asyncio.Protocol):
         """Is the destination in our content, or about to be? Then only the final dot or closing gets out of it."""
         return self._sender.in_content
 
+    @property
+    def lent(self) -> bool:
+        """Is a delivery using it?"""
+        return self._writer is not None
+
     def lend(self, writer: Writer | None) -> None:
         """Say who is to be paused while the connection is full; None: nobody."""
         if self._full and self._writer is not None:
@@ -203,7 +212,10 @@ class Upstream(asyncio.Protocol):
                 else:
                     self._early(reply)
         except ReplyError as error:
-            log.warning("protocol_error", destination=str(self.host), reason=str(error))
+            if self.lent:
+                log.warning("protocol_error", destination=str(self.host), reason=str(error))
+            else:  # mostly a 421 that ends an idle session: its right (RFC 5321 §3.8)
+                log.debug("idle_connection_ended", destination=str(self.host), reason=str(error))
             self.lose(replies.DESTINATION_GARBLED)
         if sender.output:
             self.flush()
@@ -212,7 +224,9 @@ class Upstream(asyncio.Protocol):
         group = groups[0]
         group.replies.append(reply)
         group.missing -= 1
-        if not group.missing:
+        if group.missing:
+            self.deadline = self._loop.time() + group.patience
+        else:
             groups.popleft()
             self.deadline = self._loop.time() + groups[0].patience if groups else NEVER
             group.done(group.replies)
@@ -236,21 +250,25 @@ class Upstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The destination does not keep up."""
         self._full = True
+        if not self._groups:
+            self.deadline = self._loop.time() + STALLED
         if self._writer is not None:
             self._writer.block()
 
     def resume_writing(self) -> None:
         """It does again."""
         self._full = False
+        if not self._groups:
+            self.deadline = NEVER
         if self._writer is not None:
             self._writer.unblock()
 
     # -- the end
 
     def expire(self, now: float) -> None:
-        """The sweeper found our deadline passed: silent when it owed a reply, or idle for long enough."""
+        """The sweeper found our deadline passed: it owed a reply, stands still in content, or was idle long enough."""
         del now
-        if self._groups:
+        if self._groups or self._full:
             self.lose(replies.DESTINATION_SILENT)
         else:
             self.quit()
@@ -280,11 +298,15 @@ class Upstream(asyncio.Protocol):
 
     # -- what it says to the client
 
-    def hide(self, names: set[str]) -> None:
+    def hide(self, names: frozenset[str]) -> None:
         """From now on, these names of the destination must not reach a client."""
         if self._ground.hide:
-            self._veil = hiding.veil(frozenset(names), self._ground.hostname)
+            self._names = names
+            self._veil = hiding.veil(names, self._ground.hostname)
 
-    def veiled(self, reply: Reply) -> Reply:
-        """The reply without the destination's own names."""
-        return self._veil.over(reply) if self._veil is not None else reply
+    def veiled(self, reply: Reply, domain: str) -> Reply:
+        """The reply without the destination's own names, but for the recipient's `domain`, which is no secret."""
+        veil = self._veil
+        if domain in self._names:
+            veil = hiding.veil(self._names - {domain}, self._ground.hostname)
+        return veil.over(reply) if veil is not None else reply

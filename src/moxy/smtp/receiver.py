@@ -26,7 +26,7 @@ from moxy.smtp import limits, replies
 from moxy.smtp.command import Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
 from moxy.smtp.content import EndOfDataFinder, LineEndAudit
 from moxy.smtp.reply import Reply
-from moxy.smtp.state import State, follow
+from moxy.smtp.state import TRANSITIONS, State
 
 
 class Content:
@@ -154,7 +154,7 @@ class Receiver:
             self.ready = False
             return None
         command = line if isinstance(line, Invalid) else parse(line)
-        following = follow(self.state, type(command))
+        following = TRANSITIONS[self.state].get(type(command))
         if following is None:
             following = self.state
             if type(command) is not Invalid:
@@ -186,15 +186,15 @@ class Receiver:
         if self.closed:
             return
         self._output.append(reply.wire)
-        if type(command) is EndOfData:
-            self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
-        elif reply.code < 400:
+        if reply.code < 400:
+            self.state = command.following
             if command.following is _CONTENT:
                 self._begin_content()
-            self.state = command.following
-            if type(command) is Quit:
+            elif type(command) is Quit:
                 self.closed = True
-        elif reply.code == replies.CLOSING_CODE:
+        elif type(command) is EndOfData:
+            self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
+        if reply.code == replies.CLOSING_CODE:
             self.closed = True
 
     def _begin_content(self) -> None:

@@ -65,8 +65,10 @@ class Sender:
         """Ask: one command line without its CRLF. Raises RuntimeError while content is open."""
         if self.content_open:
             raise RuntimeError("a command in the middle of content")
-        self._queued.append(line)
-        self._release()
+        if self._queued or not self._may_send():
+            self._queued.append(line)
+        else:
+            self._send(line)
 
     def content(self, block: bytes) -> None:
         """Pass content on, in wire form. Raises RuntimeError unless the destination said 354."""
@@ -126,9 +128,15 @@ class Sender:
 
     def _release(self) -> None:
         """Let queued commands out, as far as the destination's PIPELINING allows."""
-        while self._queued and not self.content_open:
-            if self._awaited and not (self.extensions.pipelining and self._awaited[-1] not in ENDS_GROUP):
-                return
-            line = self._queued.popleft()
-            self._awaited.append(line[:4].upper())
-            self.output.append(line + b"\r\n")
+        while self._queued and self._may_send():
+            self._send(self._queued.popleft())
+
+    def _may_send(self) -> bool:
+        awaited = self._awaited
+        if not awaited:
+            return not self.content_open
+        return self.extensions.pipelining and awaited[-1] not in ENDS_GROUP
+
+    def _send(self, line: bytes) -> None:
+        self._awaited.append(line[:4].upper())
+        self.output.append(line + b"\r\n")

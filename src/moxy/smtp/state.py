@@ -62,9 +62,7 @@ AT_ANY_TIME: Final[frozenset[type[command.Command]]] = frozenset(
 """Legal between any two commands, without effect on the state (§4.1.4)."""
 
 
-def follow(state: State, kind: type[command.Command]) -> State | None:
-    """The state after `kind` is accepted in `state`; None when it is out of order."""
-    following = ORDER[state].get(kind)
-    if following is None and kind in AT_ANY_TIME and state is not State.CONTENT:
-        return state
-    return following
+TRANSITIONS: Final[dict[State, dict[type[command.Command], State]]] = {
+    state: row if state is State.CONTENT else row | dict.fromkeys(AT_ANY_TIME, state) for state, row in ORDER.items()
+}
+"""Both together, as the receiver uses them: the state after a command is accepted; out of order if it has no row."""
