@@ -72,7 +72,7 @@ async def test_a_message_that_has_been_everywhere_is_in_a_loop(fields: int, repl
 
 @pytest.mark.parametrize(
     ("content", "reply"),
-    [(b"bare\nline\r\n", "554 5.6.0"), (b"bare\rline\r\n", "554 5.6.0"), (b"x" * 1001 + b"\r\n", "552 5.3.4")],
+    [(b"bare\nline\r\n", "554 5.6.0"), (b"bare\rline\r\n", "554 5.6.0"), (b"x" * 1016 + b"\r\n", "552 5.3.4")],
 )
 @scenario
 async def test_content_that_we_refuse_is_read_to_its_end_and_not_delivered(content: bytes, reply: str) -> None:

@@ -18,7 +18,7 @@ def make_stale(relay: Relay) -> None:
     """Have idle connections look unused for longer than they may go unproved."""
     for pool in relay.pools:
         for upstream in pool._idle:
-            upstream.idle_since -= FRESH
+            upstream.quiet_since -= FRESH
 
 
 @scenario

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import pytest
 
 from moxy.outbound.destination import Settings
@@ -128,3 +131,86 @@ async def test_pipelined_recipients_are_answered_in_their_order() -> None:
             assert client.replies.empty()
             slow.release("250 2.1.5 slow")
             assert [await client.reply(), await client.reply()] == ["250 2.1.5 slow", "250 2.1.5 quick"]
+
+
+# -- parking: few connections, many slow clients
+
+ONE_CONNECTION = Settings(connections=1)
+
+
+@scenario
+async def test_a_client_that_thinks_lends_its_connection_to_others_and_loses_nothing() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=ONE_CONNECTION) as relay,
+        connected(relay.port) as slow,
+        connected(relay.port) as quick,
+    ):
+        assert all(reply.startswith("250") for reply in await slow.begin(["a@one.test", "b@one.test"]))
+        assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        assert (await slow.ask("RCPT TO:<d@one.test>")).startswith("250")
+        assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        assert (await slow.data(b"slow\r\n")).startswith("250")
+        assert destination.most_at_once == 1
+        assert [message.recipients for message in destination.messages] == [
+            ("c@one.test",),
+            ("c@one.test",),
+            ("a@one.test", "b@one.test", "d@one.test"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("phase", "later", "told"),
+    [
+        (Phase.RCPT, "550 5.1.1 gone meanwhile", "451 4.3.0"),
+        (Phase.RCPT, "450 4.2.0 not any more", "450 4.2.0 not any more"),
+        (Phase.MAIL, "550 5.7.1 no", "451 4.3.0"),
+    ],
+)
+@scenario
+async def test_a_destination_that_changes_its_mind_meanwhile_gets_no_content(
+    phase: Phase, later: str, told: str
+) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=ONE_CONNECTION) as relay,
+        connected(relay.port) as slow,
+        connected(relay.port) as quick,
+    ):
+        await slow.begin(["a@one.test"])
+        assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        destination.answers[phase] = later
+        assert (await slow.data(b"slow\r\n")).startswith(told)
+        assert len(destination.messages) == 1
+
+
+@scenario
+async def test_a_client_that_leaves_while_its_transaction_is_parked_leaves_nothing() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=ONE_CONNECTION) as relay,
+        connected(relay.port) as quick,
+    ):
+        async with connected(relay.port) as slow:
+            await slow.begin(["a@one.test"])
+            assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        assert len(destination.messages) == 2
+
+
+@scenario
+async def test_hundreds_of_slow_clients_share_a_few_connections() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=Settings(connections=5)) as relay,
+        AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(connected(relay.port)) for _ in range(200)]
+        for client in clients:
+            await client.ask("MAIL FROM:<s@client.test>")
+            client.send("RCPT TO:<a@one.test>")
+        assert all([(await client.reply()).startswith("250") for client in clients])
+        verdicts = await asyncio.gather(*(client.data(b"text\r\n") for client in clients))
+        assert all(verdict.startswith("250") for verdict in verdicts)
+        assert destination.most_at_once <= 5
+        assert len(destination.messages) == 200

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
+def _nothing() -> None:
+    """What there is to do without a reader."""
+
+
 class Flow:
     """Pauses the reader while at least one writer cannot take more: the slowest destination sets the pace (D4)."""
 
@@ -25,6 +29,10 @@ class Flow:
         self._blocked += 1
         if self._blocked == 1:
             self._pause()
+
+    def release(self) -> None:
+        """The reader is gone. (It is forgotten, too: a cycle of references would wait for the collector of cycles.)"""
+        self._pause = self._resume = _nothing
 
     def unblock(self) -> None:
         """A writer that was full can take more, or is gone."""

@@ -128,6 +128,7 @@ class ClientConnection(asyncio.Protocol):
         self._service.connections.discard(self)
         self._service.sweeper.watched.discard(self)
         self._conversation.end()
+        self._flow.release()
 
     def pause_writing(self) -> None:
         """The client does not read our replies: do no more for it until it does."""

@@ -5,9 +5,10 @@ What to do for a lease is decided at once; only then is anything waited for:
     an idle connection, used a moment ago    taken as it is: its first replies prove it alive, before any promise
     an idle connection, unused for a while   it answers RSET first, or the next one is taken (T24)
     fewer than `limit` open                  a new one
+    one whose client keeps us waiting        taken from it with RSET; its transaction is told anew when it goes on
     otherwise                                the waiting room, until one is given back
 
-Last in, first out: what is not needed grows idle and is closed after a while.
+So a few connections serve any number of slow clients. Last in, first out: what is not needed grows idle and is closed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from moxy.smtp.reply import Reply
 FRESH: Final = 1.0
 """Seconds after its last use that an idle connection is taken without asking it for a sign of life."""
 
+UNHURRIED: Final = 0.05
+"""Seconds that a client may keep a connection waiting before others who need one may have it."""
+
 FORGIVEN: Final = 10.0
 """Seconds for which a host that could not be reached is tried after the others."""
 
@@ -41,6 +45,7 @@ class Pool:
         self._idle: list[Upstream] = []
         self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
         self._connecting: set[asyncio.Task[Upstream | Reply]] = set()
+        self._relief: asyncio.TimerHandle | None = None
         self._failed = -FORGIVEN
 
     @property
@@ -55,7 +60,7 @@ class Pool:
     def take(self, now: float) -> Upstream | None:
         """The connection used last, if that was a moment ago: most transactions of a busy host need not wait at all."""
         idle = self._idle
-        if idle and now - idle[-1].idle_since < FRESH and idle[-1].lost is None:
+        if idle and now - idle[-1].quiet_since < FRESH and idle[-1].lost is None:
             return idle.pop()
         return None
 
@@ -76,7 +81,7 @@ class Pool:
                 return replies.DESTINATION_BUSY
 
     async def _alive(self, upstream: Upstream, now: float) -> bool:
-        if upstream.lost is None and now - upstream.idle_since >= FRESH:
+        if upstream.lost is None and now - upstream.quiet_since >= FRESH:
             (reply,) = await upstream.exchange(b"RSET", patience=self._ground.prove)
             if not reply.positive:
                 upstream.lose(reply)
@@ -103,11 +108,28 @@ class Pool:
         place: asyncio.Future[Upstream | None] = loop.create_future()
         timer = loop.call_at(deadline, _call, place, None)
         self._waiting.append(place)
+        if self._relief is None:
+            self._relieve()
         upstream = await place
         timer.cancel()
         if place in self._waiting:
             self._waiting.remove(place)
         return upstream
+
+    def _relieve(self) -> None:
+        """While somebody waits: take connections from clients that have kept them waiting, the longest first."""
+        self._relief = None
+        if not self._waiting:
+            return
+        loop = self._ground.loop
+        long_ago = loop.time() - UNHURRIED
+        quiet = [upstream for upstream in self._open if upstream.lent and upstream.quiet_since <= long_ago]
+        quiet.sort(key=lambda upstream: upstream.quiet_since)
+        wanted = len(self._waiting)
+        for upstream in quiet:
+            if wanted and upstream.borrower is not None and upstream.borrower.park():
+                wanted -= 1
+        self._relief = loop.call_later(UNHURRIED, self._relieve)
 
     def _make_room(self) -> None:
         """A new connection may be made: the first who waits may try."""
@@ -138,12 +160,10 @@ class Pool:
         if upstream.transactions >= self._transactions:
             upstream.quit()
             return
-        now = self._ground.loop.time()
-        upstream.idle_since = now
         while self._waiting:
             if _call(self._waiting.popleft(), upstream):
                 return
-        upstream.deadline = now + self._ground.idle
+        upstream.deadline = upstream.quiet_since + self._ground.idle
         self._idle.append(upstream)
 
     def ended(self, upstream: Upstream) -> None:

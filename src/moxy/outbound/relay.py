@@ -5,6 +5,11 @@
     write   passes content on; finish sends the dot; abort closes or resets, never with a dot
 
 Until a recipient was accepted nothing has been promised, so a connection that turns out dead is silently replaced.
+
+A client may take minutes between two commands, and a destination takes only so many connections. So one that is waiting
+for its client may be `park`ed: the connection goes to others who wait for one, and when the client goes on, the
+destination is asked again, on another connection, for what it had agreed to. It must agree to all of it, or the client
+is told to come again: 354 still follows only upon the destination's own.
 """
 
 from __future__ import annotations
@@ -29,17 +34,19 @@ class RelayDelivery:
     """One message on its way to one mail server; see `moxy.delivery.Delivery` for the contract."""
 
     __slots__ = (
-        "_aborted", "_beginning", "_destination", "_domain", "_envelope", "_failure", "_flow", "_loop", "_session",
-        "_upstream", "_withdrawn", "delay", "host", "recipients", "refusals", "uncertain",
+        "_aborted", "_asking", "_beginning", "_destination", "_domain", "_envelope", "_failure", "_loop", "_parked",
+        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals", "uncertain",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
         self._destination = destination
         self._session = session
         self._envelope = envelope
-        self._flow = flow
+        self.flow = flow
         self._loop = destination.ground.loop
         self._upstream: Upstream | None = None
+        self._asking = 0  # questions to the destination that wait for their answers
+        self._parked = False
         self._beginning: asyncio.Future[None] | None = None  # done when the first recipient has its answer
         self._failure: Reply | None = None  # the answer to everything from now on
         self._domain = ""  # of the recipient asked for last
@@ -57,6 +64,7 @@ class RelayDelivery:
         """Ask the destination; see `moxy.delivery.Delivery`."""
         asked = self._loop.time()
         self._domain = recipient.path.domain
+        self._asking += 1
         if self._beginning is None:
             self._beginning = self._loop.create_future()
             reply = await self._begin(recipient)
@@ -65,6 +73,7 @@ class RelayDelivery:
             if not self._beginning.done():
                 await self._beginning
             reply = await self._next(recipient)
+        self._asking -= 1
         self.delay = max(self.delay, self._loop.time() - asked)
         if reply.positive:
             self.recipients.append(recipient)
@@ -101,7 +110,7 @@ class RelayDelivery:
 
     def _take(self, upstream: Upstream) -> None:
         upstream.transactions += 1
-        upstream.lend(self._flow)
+        upstream.lend(self)
         self._upstream = upstream
         self.host = str(upstream.host)
 
@@ -132,6 +141,8 @@ class RelayDelivery:
 
     async def _next(self, recipient: Recipient) -> Reply:
         """A further recipient of a transaction that is open."""
+        if self._parked and (refused := await self._resume()) is not None:
+            return refused
         upstream = self._upstream
         if self._failure is not None or upstream is None:
             return self._failure or replies.DESTINATION_LOST
@@ -143,24 +154,56 @@ class RelayDelivery:
         self.recipients.remove(recipient)
         self._withdrawn = True
 
-    async def _reopen(self, upstream: Upstream) -> Reply | None:
-        """There is no way to take one recipient back: begin again with the others. None when all agree again."""
+    async def _tell_again(self, upstream: Upstream, *first: bytes) -> Reply | None:
+        """MAIL and all recipients accepted so far, behind what comes `first`. None when all is agreed to again."""
         self._withdrawn = False
         recipients = [_rcpt_command(recipient) for recipient in self.recipients]
         answers = await upstream.exchange(
-            b"RSET", self._mail_command(upstream), *recipients, patience=self._destination.ground.reply
+            *first, self._mail_command(upstream), *recipients, patience=self._destination.ground.reply
         )
-        return next((self._passed_on(upstream, answer) for answer in answers if not answer.positive), None)
+        changed = next((self._passed_on(upstream, answer) for answer in answers if not answer.positive), None)
+        if changed is None:
+            return None
+        return self._fail(replies.MIXED_VERDICTS if changed.permanent else changed)
+
+    # -- parking
+
+    def park(self) -> bool:
+        """Give the connection back while the client thinks; see `moxy.outbound.upstream.Borrower`."""
+        upstream = self._upstream
+        if upstream is None or self._asking or self._aborted or self._destination.settings.lease == "session":
+            return False
+        self._upstream = None
+        self._parked = True
+        self._destination.give_back(self._session, upstream, clean=False)
+        return True
+
+    async def _resume(self) -> Reply | None:
+        """Have a connection again, and tell it what the one before had agreed to. None when all is as it was."""
+        self._parked = False
+        destination, session, now = self._destination, self._session, self._loop.time()
+        deadline = now + destination.ground.connect_total
+        leased = destination.take(session, now) or await destination.lease(session, deadline)
+        if isinstance(leased, Reply):
+            return self._fail(leased)
+        if self._aborted:
+            destination.give_back(session, leased, clean=True)
+            return replies.DESTINATION_LOST
+        self._take(leased)
+        return self._unfit(leased) or await self._tell_again(leased)
 
     # -- content
 
     async def data(self) -> Reply:
         """Ask to send content; see `moxy.delivery.Delivery`."""
+        self._asking += 1  # and for good: from here on the connection is needed to the end
+        if self._parked and (refused := await self._resume()) is not None:
+            return refused
         upstream = self._upstream
         if self._failure is not None or upstream is None:
             return self._failure or replies.DESTINATION_LOST
-        if self._withdrawn and (changed := await self._reopen(upstream)) is not None:
-            return self._fail(replies.MIXED_VERDICTS if changed.permanent else changed)
+        if self._withdrawn and (refused := await self._tell_again(upstream, b"RSET")) is not None:
+            return refused
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
         answer = self._passed_on(upstream, reply, Phase.DATA)
         return answer if answer.intermediate else self._fail(answer)

@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from structlog import get_logger
 
+from moxy.delivery import Flow
 from moxy.mail import Host
 from moxy.net.deadlines import NEVER, Sweeper
 from moxy.net.steps import Answer
@@ -68,15 +69,14 @@ class Owner(Protocol):
         ...
 
 
-class Writer(Protocol):
-    """Who writes content to a connection, and is told when it is full."""
+class Borrower(Protocol):
+    """Who uses a connection for a transaction."""
 
-    def block(self) -> None:
-        """No more, for now."""
-        ...
+    flow: Flow
+    """Whom to pause while the connection cannot take more content."""
 
-    def unblock(self) -> None:
-        """It takes more again."""
+    def park(self) -> bool:
+        """Others need a connection: give this one back if the client keeps it waiting. Was it given back?"""
         ...
 
 
@@ -96,8 +96,8 @@ class Upstream(asyncio.Protocol):
     """One connection to one host of a destination."""
 
     __slots__ = (
-        "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "_writer",
-        "deadline", "greeting", "host", "idle_since", "lost", "transactions",
+        "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "borrower",
+        "deadline", "greeting", "host", "lost", "quiet_since", "transactions",
     )  # fmt: skip
 
     def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
@@ -107,7 +107,8 @@ class Upstream(asyncio.Protocol):
         self._sender = Sender()
         self._transport: asyncio.Transport | None = None
         self._groups: deque[_Group] = deque()
-        self._writer: Writer | None = None
+        self.borrower: Borrower | None = None
+        """Who uses it now."""
         self._full = False
         self.greeting: Answer[list[Reply]] = Answer(ground.loop)
         """The first reply, to be awaited."""
@@ -116,7 +117,8 @@ class Upstream(asyncio.Protocol):
         self.host = host
         self.transactions = 0
         """Transactions begun on this connection."""
-        self.idle_since = 0.0
+        self.quiet_since = 0.0
+        """When the destination last answered what it was asked, on the loop's clock."""
         self.deadline = NEVER
         self.lost: Reply | None = None
         """Why the connection is of no more use, once it is not."""
@@ -181,15 +183,15 @@ class Upstream(asyncio.Protocol):
     @property
     def lent(self) -> bool:
         """Is a delivery using it?"""
-        return self._writer is not None
+        return self.borrower is not None
 
-    def lend(self, writer: Writer | None) -> None:
-        """Say who is to be paused while the connection is full; None: nobody."""
-        if self._full and self._writer is not None:
-            self._writer.unblock()
-        self._writer = writer
-        if self._full and writer is not None:
-            writer.block()
+    def lend(self, borrower: Borrower | None) -> None:
+        """Say who uses it from now on; None: nobody."""
+        if self._full and self.borrower is not None:
+            self.borrower.flow.unblock()
+        self.borrower = borrower
+        if self._full and borrower is not None:
+            borrower.flow.block()
 
     # -- from the transport
 
@@ -224,11 +226,12 @@ class Upstream(asyncio.Protocol):
         group = groups[0]
         group.replies.append(reply)
         group.missing -= 1
+        now = self.quiet_since = self._loop.time()
         if group.missing:
-            self.deadline = self._loop.time() + group.patience
+            self.deadline = now + group.patience
         else:
             groups.popleft()
-            self.deadline = self._loop.time() + groups[0].patience if groups else NEVER
+            self.deadline = now + groups[0].patience if groups else NEVER
             group.done(group.replies)
 
     def _early(self, reply: Reply) -> None:
@@ -252,16 +255,16 @@ class Upstream(asyncio.Protocol):
         self._full = True
         if not self._groups:
             self.deadline = self._loop.time() + STALLED
-        if self._writer is not None:
-            self._writer.block()
+        if self.borrower is not None:
+            self.borrower.flow.block()
 
     def resume_writing(self) -> None:
         """It does again."""
         self._full = False
         if not self._groups:
             self.deadline = NEVER
-        if self._writer is not None:
-            self._writer.unblock()
+        if self.borrower is not None:
+            self.borrower.flow.unblock()
 
     # -- the end
 
