@@ -46,7 +46,7 @@ class _Answering(Steps[Reply]):
     __slots__ = ("_command", "_connection")
 
     def __init__(self, connection: ClientConnection, command: Command, verb: Coroutine[Any, Any, Reply]) -> None:
-        super().__init__(verb)
+        self._coroutine = verb
         self._connection = connection
         self._command = command
 
@@ -170,20 +170,23 @@ class ClientConnection(asyncio.Protocol):
     def _settle(self) -> None:
         """After a wake-up that brought us on: write once, set the clock, read on or pause."""
         receiver = self._receiver
-        if output := receiver.take_output():
-            self._transport.write(output)
+        if receiver.output:
+            self._transport.write(receiver.take_output())
         if receiver.closed:
             self._end()
             return
+        state = receiver.state
         if receiver.awaited:
             self.deadline = self._content_deadline = NEVER  # the client waits for us
+            if receiver.unread > UNREAD_LIMIT:
+                self._control_reading()
         elif self._leaving or self._half_closed:
             self._leave()
-        elif receiver.state is _CONTENT:
+        elif state is _CONTENT:
             self._await_content()
-        elif receiver.state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
+        elif state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
             self.deadline = self._loop.time() + self._service.patience.command
-        if not self._reading or receiver.unread > UNREAD_LIMIT:
+        if not self._reading:
             self._control_reading()
 
     def _handle(self, command: Command) -> None:

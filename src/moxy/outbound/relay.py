@@ -34,8 +34,9 @@ class RelayDelivery:
     """One message on its way to one mail server; see `moxy.delivery.Delivery` for the contract."""
 
     __slots__ = (
-        "_aborted", "_asking", "_beginning", "_destination", "_domain", "_envelope", "_failure", "_loop", "_parked",
-        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals", "uncertain",
+        "_aborted", "_asking", "_beginning", "_begun", "_destination", "_domain", "_envelope", "_failure", "_loop",
+        "_parked", "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals",
+        "uncertain",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -47,7 +48,8 @@ class RelayDelivery:
         self._upstream: Upstream | None = None
         self._asking = 0  # questions to the destination that wait for their answers
         self._parked = False
-        self._beginning: asyncio.Future[None] | None = None  # done when the first recipient has its answer
+        self._beginning: bool | None = None  # None: not begun; true until the first recipient has its answer
+        self._begun: asyncio.Future[None] | None = None  # for recipients asked for meanwhile
         self._failure: Reply | None = None  # the answer to everything from now on
         self._domain = ""  # of the recipient asked for last
         self._aborted = False
@@ -66,12 +68,12 @@ class RelayDelivery:
         self._domain = recipient.path.domain
         self._asking += 1
         if self._beginning is None:
-            self._beginning = self._loop.create_future()
+            self._beginning = True
             reply = await self._begin(recipient)
-            self._beginning.set_result(None)
+            self._first_answered()
         else:
-            if not self._beginning.done():
-                await self._beginning
+            if self._beginning:
+                await self._wait_for_the_first()
             reply = await self._next(recipient)
         self._asking -= 1
         self.delay = max(self.delay, self._loop.time() - asked)
@@ -80,6 +82,16 @@ class RelayDelivery:
         else:
             self.refusals += 1
         return reply
+
+    async def _wait_for_the_first(self) -> None:
+        if self._begun is None:
+            self._begun = self._loop.create_future()
+        await self._begun
+
+    def _first_answered(self) -> None:
+        self._beginning = False
+        if self._begun is not None:
+            self._begun.set_result(None)
 
     async def _begin(self, recipient: Recipient) -> Reply:
         """Find a connection, and tell it MAIL and the first RCPT."""

