@@ -213,25 +213,27 @@ class Receiver:
 
     def _next_line(self) -> bytes | Invalid | None:
         """Cut one command line off the buffer. Only CRLF ends a line (§2.3.8)."""
-        if not self._buffer:
-            return None
         buffer, start = self._buffer, self._position
         end = buffer.find(b"\n", start)
         if end < 0:
-            if len(buffer) - start > self._command_line:
-                self._skipping = True
-                self._buffer, self._position = buffer[-1:], 0
+            self._bound_the_line()
             return None
         self._position = end + 1
-        if self._position == len(buffer):
+        if end + 1 == len(buffer):
             self._buffer, self._position = b"", 0
             self.ready = False
-        if self._skipping or end + 1 - start > self._command_line:
+        if end - start >= self._command_line or self._skipping:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
         if end == start or buffer[end - 1] != _CR:
             return Invalid(replies.BARE_LINE_END_IN_COMMAND)
         return buffer[start : end - 1]
+
+    def _bound_the_line(self) -> None:
+        """Of a line that is too long before its end has come, keep nothing."""
+        if self.unread > self._command_line:
+            self._skipping = True
+            self._buffer, self._position = b"", 0
 
     def _out_of_order(self, command: Command) -> Reply:
         """What a command deserves that has no row in the table of this state."""
