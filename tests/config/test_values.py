@@ -171,14 +171,6 @@ def test_a_client_pattern_is_named_in_its_complaint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "suggestion"),
-    [("lisen", "; did you mean `listen`?"), ("LISTEN", "; did you mean `listen`?"), ("zebra", ""), ("", "")],
-)
-def test_the_nearest_legal_word_is_suggested(word: str, suggestion: str) -> None:
-    assert values.nearest(word, ["listen", "kind"]) == suggestion
-
-
-@pytest.mark.parametrize(
     ("words", "text"), [(["a"], "`a`"), (["a", "b"], "`a` or `b`"), (["a", "b", "c"], "`a`, `b` or `c`")]
 )
 def test_words_are_listed_as_in_a_sentence(words: list[str], text: str) -> None:

@@ -73,8 +73,27 @@ def test_chores_are_done_at_every_sweep_and_a_failing_one_stops_nothing():
         sweeper.sweep(1.0)
         sweeper.sweep(2.0)
     assert done == ["first", "last"] * 2
-    assert [entry["event"] for entry in logs] == ["chore_failed"] * 2
-    assert "a bug" in logs[0]["error"]
+    assert [entry["event"] for entry in logs] == ["bug"] * 2
+    assert "broken" in logs[0]["work"]
+
+
+class Broken:
+    """Something whose deadline is its own undoing."""
+
+    deadline = 0.0
+
+    def expire(self, now: float) -> None:
+        raise ValueError("a bug")
+
+
+def test_one_that_fails_keeps_no_other_from_its_deadline():
+    sweeper = Sweeper()
+    late = [Watched(0.0) for _ in range(5)]
+    sweeper.watched |= {Broken(), *late, Broken()}
+    with capture_logs() as logs:
+        sweeper.sweep(1.0)
+    assert all(item.expired for item in late)
+    assert len(logs) == 2
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])

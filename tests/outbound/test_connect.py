@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+
 import pytest
 
 from moxy.mail import Host, Route
+from moxy.net import names
+from moxy.net.deadlines import Sweeper
+from moxy.outbound.connect import connect
 from moxy.outbound.destination import Settings
+from moxy.outbound.pool import Pool
+from moxy.outbound.upstream import Ground
+from moxy.smtp.reply import Reply
 from support.destination import Act, Answer, Phase, running_destination
 from support.ports import free_port
 from support.relay import route, running_relay
@@ -68,7 +77,7 @@ async def test_a_name_is_looked_up() -> None:
 @scenario
 async def test_a_route_to_ourselves_is_a_loop() -> None:
     async with running_relay({}) as relay, connected(relay.port) as client:
-        relay.ground.own_ports = frozenset({relay.port})
+        relay.ground.listening = frozenset({("127.0.0.1", relay.port)})
         relay.service.routes.routes["one.test"] = route(relay.port)  # type: ignore[attr-defined]
         assert (await client.begin(["a@one.test"]))[0].startswith("554 5.4.6")
 
@@ -105,3 +114,57 @@ async def test_they_do_where_nothing_is_to_be_hidden() -> None:
     ):
         destination.answers[Phase.RCPT] = "550 5.7.1 destination.test says no"
         assert (await client.begin(["a@one.test"])) == ["550 5.7.1 destination.test says no"]
+
+
+@scenario
+async def test_another_server_on_our_port_at_another_address_is_no_loop() -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        relay.ground.listening = frozenset({("192.0.2.1", destination.port)})
+        async with connected(relay.port) as client:
+            assert (await client.deliver(["a@one.test"])).startswith("250")
+
+
+@scenario
+async def test_a_listener_on_every_address_is_a_loop_too() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        relay.ground.listening = frozenset({("0.0.0.0", relay.port)})
+        relay.service.routes.routes["one.test"] = route(relay.port)  # type: ignore[attr-defined]
+        assert (await client.begin(["a@one.test"]))[0].startswith("554 5.4.6")
+
+
+@scenario
+async def test_many_dead_addresses_take_no_longer_than_the_time_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    asked: list[float] = []
+
+    async def many(name: str, port: int) -> list[str]:
+        return [f"127.0.0.{last}" for last in range(2, 10)]
+
+    async def wait_for(awaitable: Coroutine[None, None, object], seconds: float) -> object:
+        if getattr(awaitable, "__name__", "") == "many":
+            return await awaitable
+        awaitable.close()
+        asked.append(seconds)
+        await asyncio.sleep(seconds)
+        raise TimeoutError
+
+    monkeypatch.setattr(names, "addresses", many)
+    monkeypatch.setattr(asyncio, "wait_for", wait_for)
+    host = Host("many.test", 25)
+    ground = Ground("mx.moxy.test", Sweeper(), loop, connect=0.1, connect_total=0.25)
+    owner = Pool(host, ground, limit=1, transactions=1)
+    reply = await connect(host, ground, owner, loop.time() + 0.25)
+    assert isinstance(reply, Reply)
+    assert reply.code == 451
+    assert sum(asked) < 0.3
+
+
+@scenario
+async def test_every_address_of_a_host_is_hidden() -> None:
+    async with running_destination() as destination:
+        destination.answers[Phase.RCPT] = "550 5.1.1 ask ::1 or 127.0.0.1 at localhost"
+        there = Route((Host("localhost", destination.port),))
+        async with running_relay({"one.test": there}) as relay, connected(relay.port) as client:
+            reply = (await client.begin(["a@one.test"]))[0]
+            assert "127.0.0.1" not in reply
+            assert "localhost" not in reply

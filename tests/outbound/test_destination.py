@@ -184,3 +184,15 @@ async def test_a_client_that_left_while_its_connection_was_made_keeps_none() -> 
         await destination.reached("EHLO")
         await asyncio.sleep(0)
         await relay.rest()
+
+
+@scenario
+async def test_a_sessions_own_connection_is_renewed_after_its_transactions() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=Settings(lease="session", transactions=2)) as relay,
+        connected(relay.port) as client,
+    ):
+        for _ in range(4):
+            assert (await client.deliver(["a@one.test"])).startswith("250")
+        assert len(destination.commands("EHLO")) == 2

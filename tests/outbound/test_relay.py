@@ -214,3 +214,39 @@ async def test_hundreds_of_slow_clients_share_a_few_connections() -> None:
         assert all(verdict.startswith("250") for verdict in verdicts)
         assert destination.most_at_once <= 5
         assert len(destination.messages) == 200
+
+
+@scenario
+async def test_recipients_pipelined_behind_a_parked_transaction_all_get_their_answer() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=ONE_CONNECTION) as relay,
+        connected(relay.port) as slow,
+        connected(relay.port) as quick,
+    ):
+        await slow.begin(["a@one.test"])
+        await quick.begin(["c@one.test"])
+        assert (await quick.ask("DATA")).startswith("354")
+        slow.send("RCPT TO:<d@one.test>", "RCPT TO:<e@one.test>")
+        await until(lambda: relay.pools[0]._waiting, "the slow one to wait")
+        quick.write(b"x\r\n.\r\n")
+        assert (await quick.reply()).startswith("250")
+        assert [(await slow.reply())[:3] for _ in range(2)] == ["250", "250"]
+
+
+@scenario
+async def test_a_transaction_parked_for_long_still_knows_its_destination() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=ONE_CONNECTION) as relay,
+        connected(relay.port) as slow,
+    ):
+        await slow.begin(["a@one.test"])
+        async with connected(relay.port) as quick:
+            assert (await quick.deliver(["c@one.test"], b"quick\r\n")).startswith("250")
+        relay.pass_time(61)
+        await until(lambda: not relay.pools[0]._open, "the idle connection to end")
+        relay.directory.forget_unused()
+        assert (await slow.ask("RCPT TO:<b@one.test>")).startswith("250")
+        assert (await slow.data(b"slow\r\n")).startswith("250")
+        assert [message.recipients for message in destination.messages][1:] == [("a@one.test", "b@one.test")]

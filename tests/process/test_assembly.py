@@ -9,8 +9,12 @@ import pytest
 
 from moxy.accounting.filelog import FileLog
 from moxy.config.load import loads
+from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError
+from moxy.inbound.service import Bounds, Patience
 from moxy.mail import Host, Mode, Route
+from moxy.outbound.destination import Settings
+from moxy.outbound.upstream import Ground
 from moxy.process.assembly import assemble
 from moxy.process.privileges import identity
 from moxy.smtp.address import ForwardPath
@@ -107,7 +111,7 @@ def test_a_changed_table_is_noticed_by_the_next_sweep(directory, loop):
     table = directory / "moxy.db"
     table.write_text("one.test alpha\ntwo.test alpha\n")
     os.utime(table, (1, 1))  # a file that was changed this very moment is left to rest first
-    parts.sweeper.sweep(loop.time())
+    parts.service.sweeper.sweep(loop.time())
     assert found(loop, parts, "bob@two.test") is not None
     parts.recorder.close()
 
@@ -137,3 +141,12 @@ def test_a_log_that_cannot_be_opened_is_told(directory, loop):
 def test_a_table_that_cannot_be_used_is_told(directory, loop):
     with pytest.raises(ConfigError, match=r"moxy\.db:1: "):
         assembled(directory, loop, table="one.test\n")
+
+
+def test_what_is_not_configured_is_as_each_part_has_it_of_its_own(loop):
+    """Defaults stand in the schema for the operator and at each part for who builds it alone: they must agree."""
+    parts = assemble(Config(hostname="mx.moxy.test"), frozenset(), loop)
+    service, outbound = parts.service, parts.directory
+    assert (service.patience, service.bounds) == (Patience(), Bounds())
+    assert outbound._defaults == Settings()
+    assert outbound._ground == Ground("mx.moxy.test", service.sweeper, loop)

@@ -1,11 +1,11 @@
 """What happened: every delivery leaves one Record, and sinks write it down.
 
-    record.py           Record and Outcome: all that a sink ever sees
-    recorder.py         Recorder: hands each record to every sink
-    textformat.py       LineFormat: the original's `log_format`, a record as one line of text
-    filelog.py          FileLog: such lines in a file (`filelog`)
-    escape.py           peers' text made harmless for logs
-    operatorlog.py      the other log, for the operator: what Moxy itself has to say
+    record       Record and Outcome: all that a sink ever sees
+    recorder     Recorder: hands each record to every sink
+    textformat   LineFormat: the original's `log_format`, a record as one line of text
+    filelog      FileLog: such lines in a file (`filelog`)
+    escape       peers' text made harmless for logs
+    operatorlog  the other log, for the operator: what Moxy itself has to say
 
 Rules:
 - Observing is apart from deciding: a sink sees records and cannot answer. What goes wrong here never reaches the mail.
@@ -14,10 +14,9 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from moxy.accounting.record import Record
+from moxy.accounting.record import Record
 
 
 class Sink(Protocol):

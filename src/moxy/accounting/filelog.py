@@ -17,18 +17,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
-import structlog
+from structlog import get_logger
 
-from moxy.accounting.record import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from moxy.accounting.record import Record
-    from moxy.accounting.textformat import LineFormat
+from moxy.accounting.record import Outcome, Record
+from moxy.accounting.textformat import LineFormat
 
 FLUSH_SECONDS: Final = 0.05
 """How long the first line waits for company."""
@@ -45,7 +41,7 @@ BACKLOG_OCTETS: Final = 1024 * 1024
 FILE_MODE: Final = 0o640
 """Who writes to whom is not for everybody's eyes."""
 
-log = structlog.get_logger("moxy.accounting")
+log = get_logger("moxy.accounting")
 
 
 class FileLog:

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from moxy.accounting.escape import escaped
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
-    from structlog.typing import EventDict, Processor, WrappedLogger
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 """From much to little."""

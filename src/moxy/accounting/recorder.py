@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-import structlog
+from structlog import get_logger
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from moxy.accounting import Sink
-    from moxy.accounting.record import Record
+from moxy.accounting import Sink
+from moxy.accounting.record import Record
 
 QUIET_SECONDS: Final = 60.0
 """A failing sink is reported at most this often: it may fail with every message."""
 
-log = structlog.get_logger("moxy.accounting")
+log = get_logger("moxy.accounting")
 
 
 class Recorder:

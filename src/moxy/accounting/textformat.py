@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from moxy.accounting.escape import escaped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from moxy.accounting.record import Record
+from moxy.accounting.record import Record
 
 
 def _recipients(record: Record) -> str:

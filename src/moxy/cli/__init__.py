@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -35,10 +36,21 @@ class Subcommands(click.Group):
         return command
 
 
+def serving_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the original's `moxy`, which `moxy serve` takes as well."""
+    for option in (
+        click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="PORT", help="PORT to listen on."),
+        click.option("-d", "--daemon", is_flag=True, help="Detach from the terminal and operate in the background."),
+        click.option(
+            "-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration FILE to use."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=Subcommands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration FILE to use.", metavar="FILE")
-@click.option("-d", "--daemon", is_flag=True, help="Detach from the terminal and operate in the background.")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="PORT", help="PORT to listen on.")
+@serving_options
 @click.version_option(__version__, "-v", "--version", message="Moxy %(version)s")
 @click.pass_context
 def moxy(ctx: click.Context, config: Path | None, daemon: bool, port: int | None) -> None:

@@ -7,20 +7,15 @@ Bugs: it does not ask the machine whether ports, users and log files are to be h
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from moxy.config.load import find_config, load
-from moxy.config.schema import FileLog, FileRoutes
+from moxy.config.schema import Config, FileLog, FileRoutes
 from moxy.errors import ConfigError
 from moxy.process.tables import named_tables
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from moxy.config.schema import Config
 
 
 @click.command("check")

@@ -17,19 +17,17 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from moxy.accounting import operatorlog
 from moxy.cli.receiving import SinkServer, unprivileged
 from moxy.config.load import loads
+from moxy.config.schema import Config
 from moxy.net import listening
-from moxy.process import privileges, start
-
-if TYPE_CHECKING:
-    from moxy.config.schema import Config
-    from moxy.process.privileges import Identity
+from moxy.process import privileges, serving, start
+from moxy.process.privileges import Identity
 
 DOMAINS: Final = ("one.test", "two.test")
 """Names that can never be anybody's (RFC 6761 §6.2)."""
@@ -87,7 +85,7 @@ def _directory(user: Identity | None) -> Iterator[Path]:
 
 def _configure(directory: Path, port: int, sinks: Mapping[str, socket.socket]) -> Config:
     """Write the route table, and make the configuration that names it."""
-    lines = [f"{domain} {_place(listener)}\n" for domain, listener in sinks.items()]
+    lines = [f"{domain} {serving.place(listener)}\n" for domain, listener in sinks.items()]
     table = directory / "moxy.db"
     table.write_text("".join(lines))
     table.chmod(0o644)
@@ -99,7 +97,7 @@ def _welcome(listener: socket.socket, sinks: Mapping[str, socket.socket]) -> str
     return WELCOME.format(
         address=address,
         port=port,
-        routes="".join(f"  {domain} -> a sink on {_place(sink)}\n" for domain, sink in sinks.items()),
+        routes="".join(f"  {domain} -> a sink on {serving.place(sink)}\n" for domain, sink in sinks.items()),
         server="" if port == 2525 else f"--server {address}:{port} ",
         first=DOMAINS[0],
         second=DOMAINS[1],
@@ -147,8 +145,3 @@ def _become_sink(server: SinkServer, lifeline: int, user: Identity | None) -> No
     finally:
         sys.stdout.flush()
         os._exit(status)
-
-
-def _place(listener: socket.socket) -> str:
-    address, port = listener.getsockname()
-    return f"{address}:{port}"

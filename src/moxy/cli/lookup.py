@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from moxy.config.load import find_config, load
+from moxy.config.schema import Config
 from moxy.errors import ConfigError
+from moxy.mail.route import Route
 from moxy.process.tables import build_relay, named_tables
 from moxy.smtp.address import ForwardPath
-
-if TYPE_CHECKING:
-    from moxy.config.schema import Config
-    from moxy.mail.route import Route
 
 
 class Finding(NamedTuple):

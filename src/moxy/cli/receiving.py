@@ -29,18 +29,14 @@ import uvloop
 from moxy.accounting.escape import escaped
 from moxy.accounting.recorder import Recorder
 from moxy.delivery.sink import HEADER_LIMIT, SinkDestination, SinkDirectory, SinkMessage
-from moxy.inbound.connection import ClientConnection
 from moxy.inbound.service import Service
 from moxy.mail import Host, Route
 from moxy.net.deadlines import Sweeper
-from moxy.net.listening import BACKLOG
-from moxy.process import preload, privileges
+from moxy.process import preload, privileges, serving  # noqa: F401 - importing `preload` is its use
 from moxy.process.privileges import Identity
 from moxy.routes.static import StaticTable
 from moxy.smtp.limits import MESSAGE_SIZE
 from moxy.smtp.reply import Phase, Reply
-
-__all__ = ["UNPRIVILEGED", "SinkServer", "line", "preload", "unprivileged"]
 
 UNPRIVILEGED: Final = "nobody"
 """Who root becomes where nobody else was named."""
@@ -50,9 +46,6 @@ HOSTNAME: Final = "sink.localhost"
 
 FAREWELL: Final = 2.0
 """Seconds that clients have to finish their message when the sink ends."""
-
-GLANCE: Final = 0.05
-"""Seconds between two looks at whether they have."""
 
 for _charset in ("raw-unicode-escape", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "koi8-r"):
     codecs.lookup(_charset)  # to decode subjects with; others are shown as they came
@@ -86,7 +79,7 @@ class SinkServer:
 
     def announce(self) -> None:
         """Say where it listens."""
-        self._say(f"{self.label}: listening on {', '.join(_place(listener) for listener in self.sockets)}")
+        self._say(f"{self.label}: listening on {', '.join(serving.place(listener) for listener in self.sockets)}")
 
     def run(self, signals: Sequence[signal.Signals], lifeline: int | None = None) -> None:
         """Serve until one of `signals`, the limit, or the end of the pipe `lifeline`; then tell the totals."""
@@ -101,16 +94,9 @@ class SinkServer:
         if lifeline is not None:
             loop.add_reader(lifeline, self._stop.set)
         service = self._service()
-        service.sweeper.start(loop)
-        servers = [
-            await loop.create_server(lambda: ClientConnection(service, loop), sock=listener, backlog=BACKLOG)
-            for listener in self.sockets
-        ]
+        servers = await serving.accept(service, self.sockets)
         await self._stop.wait()
-        for server in servers:
-            server.close()
-        await _drain(service, loop)
-        service.sweeper.stop()
+        await serving.stop(service, servers, FAREWELL)
 
     def _service(self) -> Service:
         keep = HEADER_LIMIT if self.directory is None else MESSAGE_SIZE + HEADER_LIMIT
@@ -146,16 +132,6 @@ class SinkServer:
             self._stop.set()
 
 
-async def _drain(service: Service, loop: asyncio.AbstractEventLoop) -> None:
-    """Let messages under way come to their end, for a while."""
-    service.drain()
-    deadline = loop.time() + FAREWELL
-    while service.connections and loop.time() < deadline:
-        await asyncio.sleep(GLANCE)
-    for connection in tuple(service.connections):
-        connection.cut_off()
-
-
 def line(message: SinkMessage, label: str) -> str:
     """A message in one line for people; the colours go where there is no terminal."""
     recipients = ", ".join(click.style(f"<{escaped(path)}>", fg="green") for path in message.recipients)
@@ -188,8 +164,3 @@ def _save(message: SinkMessage, directory: int) -> None:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _place(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

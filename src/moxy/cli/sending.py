@@ -22,6 +22,7 @@ from typing import Final, cast
 
 from moxy.accounting.escape import escaped
 from moxy.errors import MoxyError
+from moxy.mail.route import host_port
 from moxy.smtp.content import Stuffer
 from moxy.smtp.replies import CLOSING_CODE
 from moxy.smtp.reply import Reply, ReplyError
@@ -70,8 +71,7 @@ class Campaign:
     @property
     def place(self) -> str:
         """The server, as people write it."""
-        host, port = self.server
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(*self.server)
 
 
 class ConnectionEnded(Exception):  # noqa: N818 - what happened, as the rest of the module tells it

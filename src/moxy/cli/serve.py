@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from moxy.cli import serving_options
+
 
 @click.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration FILE to use.", metavar="FILE")
-@click.option("-d", "--daemon", is_flag=True, help="Detach from the terminal and operate in the background.")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), metavar="PORT", help="PORT to listen on.")
+@serving_options
 def serve(config: Path | None, daemon: bool, port: int | None) -> None:
     """Run the proxy."""
     from moxy.accounting import operatorlog

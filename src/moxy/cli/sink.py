@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,14 +15,12 @@ from moxy.accounting import operatorlog
 from moxy.cli.arguments import checked
 from moxy.cli.receiving import SinkServer, unprivileged
 from moxy.config import values
+from moxy.config.values import Endpoint
 from moxy.errors import MoxyError
 from moxy.net import listening
 from moxy.process import privileges
+from moxy.process.privileges import Identity
 from moxy.smtp.reply import Phase, Reply, ReplyError, ReplyParser
-
-if TYPE_CHECKING:
-    from moxy.config.values import Endpoint
-    from moxy.process.privileges import Identity
 
 
 def _refusals(

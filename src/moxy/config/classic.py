@@ -19,8 +19,9 @@ from ipaddress import IPv6Address
 from typing import Any, Final
 
 from moxy.config.parsed import KeyPath, Parsed
-from moxy.config.values import nearest, shown
+from moxy.config.values import shown
 from moxy.errors import Problem
+from moxy.routes.wording import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Rules: the texts name the user's keys and values, never Python's types. A kind o
 pydantic's, which is plain enough.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -13,7 +15,8 @@ from pydantic_core import ErrorDetails
 from moxy.config.parsed import KeyPath
 from moxy.config.schema import LATER_KINDS
 from moxy.config.sections import parts
-from moxy.config.values import listed, nearest, shown
+from moxy.config.values import listed, shown
+from moxy.routes.wording import nearest
 
 _QUOTED_WORD = re.compile(r"'([^']*)'")
 

@@ -7,13 +7,10 @@ Rules: in the file every key stands as a comment, at its default or with an exam
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from moxy.config.classic import DIRECTIVES
 from moxy.config.sections import Key, Part, parts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _WIDTH = 100
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from moxy.config.parsed import KeyPath
+from moxy.config.parsed import KeyPath
 
 _TOKEN: Final = re.compile(
     r'''

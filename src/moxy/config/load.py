@@ -9,19 +9,17 @@ Bugs: contradictions between the keys of a section are looked for once each key 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from moxy.config import classic, toml, values
 from moxy.config.complaints import complaints
+from moxy.config.parsed import Parsed
 from moxy.config.schema import Config
 from moxy.config.types import Surroundings
 from moxy.errors import ConfigError, Problem
 from moxy.net.hostname import own_hostname
-
-if TYPE_CHECKING:
-    from moxy.config.parsed import Parsed
 
 Format = Literal["toml", "classic"]
 

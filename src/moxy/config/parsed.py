@@ -1,5 +1,7 @@
 """Parsed: what either format hands to validation. Keys and values as they stand, and the place of each in the file."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

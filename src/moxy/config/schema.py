@@ -38,6 +38,7 @@ from moxy.config.types import (
 from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
+from moxy.smtp import limits
 
 LATER_KINDS = {"routes": ("dbm",), "log": ("syslog", "gdbmlog", "sys_and_gdbmlog")}
 """Kinds of the original that are known by name and come with a later version."""
@@ -64,10 +65,10 @@ class Listener(Section):
 class Limits(Section):
     """How much a client may ask for."""
 
-    message_size: Annotated[Size, Field(ge=65536)] = 50 * 2**20
+    message_size: Annotated[Size, Field(ge=65536)] = limits.MESSAGE_SIZE
     """The largest message in octets, announced as SIZE (RFC 1870). Never under 64 KiB (RFC 5321 §4.5.3.1.7)."""
 
-    recipients: Annotated[Count, Field(ge=100)] = 1000
+    recipients: Annotated[Count, Field(ge=100)] = limits.RECIPIENTS
     """Recipients in one transaction; further ones are answered 452. Never under 100 (RFC 5321 §4.5.3.1.8)."""
 
     hops: Count = 50
@@ -79,7 +80,7 @@ class Limits(Section):
     sessions: Count = 10_000
     """Clients connected at once; further ones are greeted with 421."""
 
-    command_line: Annotated[Count, Field(ge=512)] = 4096
+    command_line: Annotated[Count, Field(ge=512)] = limits.COMMAND_LINE
     """The longest command line in octets with its line end: 512 and room for extensions (RFC 5321 §4.5.3.1.4)."""
 
 

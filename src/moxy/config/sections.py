@@ -4,6 +4,8 @@ Rules: the documentation is the text under each field, taken from the source whe
 asks, so it is not read at every start.
 """
 
+from __future__ import annotations
+
 import ast
 import inspect
 from dataclasses import dataclass

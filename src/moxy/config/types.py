@@ -16,9 +16,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from moxy.config import values
-from moxy.config.values import Endpoint, nearest, shown
+from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode
 from moxy.mail.client import ClientPattern
+from moxy.routes.hosts import refuse_unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +49,14 @@ def _reader(kind: type, read: Callable[[object], Any]) -> PlainValidator:
 
 
 def _host_or_destination(value: object, info: ValidationInfo) -> Host | str:
-    """A host or the name of a destination, told apart as in a route table.
-
-    Where there are destinations, a word without dot and colon must be one of them: a slip in a name must not become a
-    host of that name. Where there are none, such a word is a host.
-    """
+    """A host or the name of a destination, told apart as in a route table."""
     if isinstance(value, Host):
         return value
     known = info.context.destinations if isinstance(info.context, Surroundings) else frozenset()
     word = value.strip() if isinstance(value, str) else ""
     if word in known:
         return word
-    if known and word and not set(word) & set(".:"):
-        suggestion = nearest(word, known)
-        raise ValueError(f"no destination is called {shown(word)}{suggestion} (a host of that name needs a port)")
+    refuse_unknown_name(word, known)
     return values.host(value)
 
 

@@ -9,19 +9,15 @@ Bugs: host names are ASCII; an internationalised one must be written as its A-la
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from moxy.mail import Host
 from moxy.mail.client import ClientPattern
-from moxy.routes import hosts
+from moxy.mail.route import host_port
+from moxy.routes import hosts, wording
 from moxy.smtp.address import AddressError, ForwardPath, parse_hello
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 EXPECTED_HOST = "a host and its port (`mail.example.org:25`, `192.0.2.1:2525`, `[2001:db8::1]:25`)"
 EXPECTED_ENDPOINT = "an address and its port (`0.0.0.0:25`, `[::]:25`, `*:25`)"
@@ -45,7 +41,7 @@ class Endpoint:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def shown(value: object) -> str:
@@ -56,14 +52,7 @@ def shown(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
-    return hosts.shown(str(value))
-
-
-def nearest(word: str, legal: Iterable[str]) -> str:
-    """`; did you mean ...?` with the legal word closest to `word`, or nothing where none is close."""
-    spelling = {candidate.lower(): candidate for candidate in legal}
-    matches = difflib.get_close_matches(word[:80].lower(), spelling, 1)
-    return f"; did you mean `{spelling[matches[0]]}`?" if matches else ""
+    return wording.shown(str(value))
 
 
 def listed(words: list[str]) -> str:

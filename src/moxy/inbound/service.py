@@ -94,6 +94,8 @@ class Service:
     ehlo: Reply = field(init=False)
     goodbye: Reply = field(init=False)
     connections: set[ClientConnection] = field(init=False, default_factory=set)
+    commits: int = field(init=False, default=0)
+    """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
 

@@ -159,6 +159,7 @@ class Transaction:
             self.fail(objection)
             return objection
         self._finishing = True
+        self._service.commits += 1
         try:
             if len(self._deliveries) == 1:
                 (delivery,) = self._deliveries.values()
@@ -168,6 +169,8 @@ class Transaction:
             for delivery in self._deliveries.values():
                 delivery.abort()
             raise
+        finally:
+            self._service.commits -= 1
 
     def _objection(self) -> Reply | None:
         """Does anything speak against the message, now that all of it has been seen?"""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from moxy.smtp.address import ForwardPath, ReversePath
+from moxy.smtp.address import ForwardPath, ReversePath
 
 
 class Recipient:

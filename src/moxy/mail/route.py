@@ -11,6 +11,11 @@ from enum import StrEnum
 SMTP_PORT = 25
 
 
+def host_port(name: str, port: int) -> str:
+    """A host name or address and a port as people write them: an IPv6 address gets brackets (RFC 3986 §3.2.2)."""
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
 class Mode(StrEnum):
     """How several hosts of one route share its mail (product decision 5)."""
 
@@ -31,7 +36,7 @@ class Host:
     weight: int = 1
 
     def __str__(self) -> str:
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+        return host_port(self.name, self.port)
 
 
 class Route:

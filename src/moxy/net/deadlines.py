@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from structlog import get_logger
@@ -16,6 +17,13 @@ INTERVAL: Final = 1.0
 NEVER: Final = float("inf")
 
 log = get_logger("moxy.net")
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:
+        log.exception("bug", work=repr(work))
 
 
 class Expiring(Protocol):
@@ -39,12 +47,9 @@ class Sweeper:
     def sweep(self, now: float) -> None:
         """Look at everything once, with `now` in seconds of the loop's clock."""
         for item in [item for item in self.watched if item.deadline <= now]:
-            item.expire(now)
+            _guarded(partial(item.expire, now))
         for chore in self.chores:
-            try:
-                chore()
-            except Exception as error:  # noqa: BLE001 - a chore's bug must not stop the deadlines
-                log.error("chore_failed", chore=getattr(chore, "__qualname__", str(chore)), error=repr(error))
+            _guarded(chore)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sweep from now on, every `INTERVAL` seconds."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from moxy.errors import MoxyError
+from moxy.mail.route import host_port
 
 BACKLOG: Final = 4096
 """Connections the kernel may hold for us; it caps this at net.core.somaxconn."""
@@ -38,7 +39,7 @@ def _listen(address: str, port: int, *, optional: bool) -> list[socket.socket]:
     except OSError as error:
         if optional and error.errno == errno.EAFNOSUPPORT:
             return []
-        raise MoxyError(f"cannot listen on {_shown(address, port)}: {error.strerror}") from error
+        raise MoxyError(f"cannot listen on {host_port(address, port)}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -50,12 +51,8 @@ def _listen(address: str, port: int, *, optional: bool) -> list[socket.socket]:
         listener.close()
         if optional and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
             return []
-        raise MoxyError(f"cannot listen on {_shown(address, port)}: {_reason(error)}") from error
+        raise MoxyError(f"cannot listen on {host_port(address, port)}: {_reason(error)}") from error
     return [listener]
-
-
-def _shown(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _reason(error: Exception) -> str:

@@ -23,7 +23,7 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
     """
     loop = ground.loop
     try:
-        found = await asyncio.wait_for(names.addresses(host.name, host.port), ground.connect)
+        found = await asyncio.wait_for(names.addresses(host.name, host.port), _patience(ground, deadline))
     except (OSError, UnicodeError, TimeoutError) as error:
         log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
         return replies.DESTINATION_UNREACHABLE
@@ -31,7 +31,7 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
         upstream = Upstream(host, ground, owner)
         try:
             transport, _ = await asyncio.wait_for(
-                loop.create_connection(partial(_itself, upstream), address, host.port), ground.connect
+                loop.create_connection(partial(_itself, upstream), address, host.port), _patience(ground, deadline)
             )
         except (OSError, TimeoutError) as error:
             log.warning("not_connected", destination=str(host), address=address, reason=_reason(error))
@@ -41,10 +41,15 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
             return replies.LOOP_TO_SELF
         timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
-            return await _shake_hands(upstream, address, ground)
+            return await _shake_hands(upstream, found, ground)
         finally:
             timer.cancel()
     return replies.DESTINATION_UNREACHABLE
+
+
+def _patience(ground: Ground, deadline: float) -> float:
+    """Seconds for the next attempt: its own, but no more than are left of the whole (T38)."""
+    return max(0.0, min(ground.connect, deadline - ground.loop.time()))
 
 
 def _itself(upstream: Upstream) -> Upstream:
@@ -53,25 +58,30 @@ def _itself(upstream: Upstream) -> Upstream:
 
 def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
     """Did we reach one of our own listeners? Then the route loops (T44)."""
-    peer = transport.get_extra_info("peername") or ("", 0)
-    own = transport.get_extra_info("sockname") or ("", 0)
-    return peer[0] == own[0] and peer[1] in ground.own_ports
+    peer = (transport.get_extra_info("peername") or ("", 0))[:2]
+    own = (transport.get_extra_info("sockname") or ("", 0))[:2]
+    if tuple(peer) in ground.listening:
+        return True
+    everywhere = "::" if ":" in peer[0] else "0.0.0.0"  # noqa: S104 - compared, not bound
+    return peer[0] == own[0] and (everywhere, peer[1]) in ground.listening
 
 
-async def _shake_hands(upstream: Upstream, address: str, ground: Ground) -> Upstream | Reply:
+async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground) -> Upstream | Reply:
     """Await the greeting, say EHLO, or HELO to a server that knows no EHLO (RFC 5321 §3.2)."""
     (greeting,) = await upstream.greeting
     if greeting.code != 220:
         return _refused(upstream, greeting)
     hostname = ground.hostname.encode()
     (reply,) = await upstream.exchange(b"EHLO " + hostname, patience=ground.reply)
-    hidden = {upstream.host.name, address, _first_word(greeting), _first_word(reply)}
+    spoken = {_first_word(greeting), _first_word(reply)}
     if reply.permanent and upstream.lost is None:
         (reply,) = await upstream.exchange(b"HELO " + hostname, patience=ground.reply)
-        hidden.add(_first_word(reply))
+        spoken.add(_first_word(reply))
     if not reply.positive:
         return _refused(upstream, reply)
-    upstream.hide(frozenset(name.strip("[]").lower() for name in hidden if "." in name or name == upstream.host.name))
+    # What a server calls itself is hidden if it looks like a host's name: "ESMTP" is no secret.
+    names_of_it = {upstream.host.name, *addresses, *(word for word in spoken if "." in word or ":" in word)}
+    upstream.hide(frozenset(name.strip("[]").lower() for name in names_of_it))
     return upstream
 
 

@@ -42,6 +42,8 @@ class SmtpDestination:
         self._in_order = list(pools)
         self._pools = {pool.host: pool for pool in pools}
         self._leased: dict[str, Upstream] = {}  # session id -> connection kept for it
+        self.deliveries: set[RelayDelivery] = set()
+        """Those under way, with or without a connection."""
 
     @property
     def pools(self) -> Sequence[Pool]:
@@ -50,12 +52,14 @@ class SmtpDestination:
 
     @property
     def unused(self) -> bool:
-        """Is no connection of it open? Then it can be forgotten and made anew when needed."""
-        return not self._leased and all(pool.unused for pool in self._pools.values())
+        """Is nothing under way to it, and no connection open? Then it can be forgotten and made anew when needed."""
+        return not (self.deliveries or self._leased) and all(pool.unused for pool in self._pools.values())
 
     def open(self, session: Session, envelope: Envelope, flow: Flow) -> RelayDelivery:
         """Begin a delivery (see `moxy.delivery`)."""
-        return RelayDelivery(self, session, envelope, flow)
+        delivery = RelayDelivery(self, session, envelope, flow)
+        self.deliveries.add(delivery)
+        return delivery
 
     def take(self, session: Session, now: float) -> Upstream | None:
         """A connection that can be had without waiting, if there is one."""
@@ -81,16 +85,17 @@ class SmtpDestination:
         return answer
 
     def give_back(self, session: Session, upstream: Upstream, *, clean: bool) -> None:
-        """The transaction is over; see `Pool.give_back`."""
-        if self._leased.get(session.id) is upstream and upstream.lost is None and not upstream.in_content:
-            upstream.lend(None)
-            if not clean:
-                upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
-        elif self.settings.lease == "session" and clean:
-            upstream.lend(None)
-            upstream.quit()  # its client has left, and nobody else may have it (T25)
-        else:
+        """The transaction is over; see `Pool.give_back`. A session's own connection is kept for it, or closed (T25)."""
+        if self.settings.lease == "transaction":
             self._pools[upstream.host].give_back(upstream, clean=clean)
+            return
+        upstream.lend(None)
+        left = self._leased.get(session.id) is not upstream
+        if left or upstream.in_content or upstream.transactions >= self.settings.transactions:
+            self._leased.pop(session.id, None)
+            upstream.quit()
+        elif not clean:
+            upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
 
     @staticmethod
     def _judge_reset(upstream: Upstream, reply: Reply) -> None:

@@ -45,6 +45,7 @@ class Pool:
         self._idle: list[Upstream] = []
         self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
         self._connecting: set[asyncio.Task[Upstream | Reply]] = set()
+        self._cleaning = 0  # connections that are answering RSET, and will be free then
         self._relief: asyncio.TimerHandle | None = None
         self._failed = -FORGIVEN
 
@@ -67,8 +68,8 @@ class Pool:
     async def lease(self, deadline: float) -> Upstream | Reply:
         """A connection for one transaction, or why there is none; `deadline` is on the loop's clock."""
         loop = self._ground.loop
-        upstream: Upstream | None = None
         while True:
+            upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
             elif len(self._open) + len(self._connecting) < self._limit:
@@ -106,7 +107,7 @@ class Pool:
     async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | None:
         """Wait in the room: for a connection, or for room to make one (None; also when time runs out)."""
         place: asyncio.Future[Upstream | None] = loop.create_future()
-        timer = loop.call_at(deadline, _call, place, None)
+        timer = loop.call_at(deadline, _hand_over, place, None)
         self._waiting.append(place)
         if self._relief is None:
             self._relieve()
@@ -125,16 +126,16 @@ class Pool:
         long_ago = loop.time() - UNHURRIED
         quiet = [upstream for upstream in self._open if upstream.lent and upstream.quiet_since <= long_ago]
         quiet.sort(key=lambda upstream: upstream.quiet_since)
-        wanted = len(self._waiting)
+        wanted = len(self._waiting) - self._cleaning
         for upstream in quiet:
-            if wanted and upstream.borrower is not None and upstream.borrower.park():
+            if wanted > 0 and upstream.borrower is not None and upstream.borrower.park():
                 wanted -= 1
         self._relief = loop.call_later(UNHURRIED, self._relieve)
 
     def _make_room(self) -> None:
         """A new connection may be made: the first who waits may try."""
         while self._waiting:
-            if _call(self._waiting.popleft(), None):
+            if _hand_over(self._waiting.popleft(), None):
                 return
 
     def give_back(self, upstream: Upstream, *, clean: bool) -> None:
@@ -147,9 +148,11 @@ class Pool:
         elif clean:
             self._keep(upstream)
         else:
+            self._cleaning += 1
             upstream.request((b"RSET",), self._ground.reply, lambda answers: self._cleaned(upstream, answers[0]))
 
     def _cleaned(self, upstream: Upstream, reply: Reply) -> None:
+        self._cleaning -= 1
         if reply.positive:
             self._keep(upstream)
         else:
@@ -161,7 +164,7 @@ class Pool:
             upstream.quit()
             return
         while self._waiting:
-            if _call(self._waiting.popleft(), upstream):
+            if _hand_over(self._waiting.popleft(), upstream):
                 return
         upstream.deadline = upstream.quiet_since + self._ground.idle
         self._idle.append(upstream)
@@ -180,7 +183,7 @@ class Pool:
             upstream.quit()
 
 
-def _call(place: asyncio.Future[Upstream | None], upstream: Upstream | None) -> bool:
+def _hand_over(place: asyncio.Future[Upstream | None], upstream: Upstream | None) -> bool:
     """Call who waits at `place`; False if nobody does any more."""
     if place.done():
         return False

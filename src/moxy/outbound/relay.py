@@ -34,9 +34,8 @@ class RelayDelivery:
     """One message on its way to one mail server; see `moxy.delivery.Delivery` for the contract."""
 
     __slots__ = (
-        "_aborted", "_asking", "_beginning", "_begun", "_destination", "_domain", "_envelope", "_failure", "_loop",
-        "_parked", "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals",
-        "uncertain",
+        "_aborted", "_asking", "_destination", "_domain", "_envelope", "_failure", "_loop", "_opened", "_opening",
+        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals", "uncertain",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -45,11 +44,10 @@ class RelayDelivery:
         self._envelope = envelope
         self.flow = flow
         self._loop = destination.ground.loop
-        self._upstream: Upstream | None = None
+        self._upstream: Upstream | None = None  # None: not begun, parked, or over
         self._asking = 0  # questions to the destination that wait for their answers
-        self._parked = False
-        self._beginning: bool | None = None  # None: not begun; true until the first recipient has its answer
-        self._begun: asyncio.Future[None] | None = None  # for recipients asked for meanwhile
+        self._opening = False  # is a connection being found, and told of the transaction?
+        self._opened: asyncio.Future[None] | None = None  # for recipients asked for meanwhile
         self._failure: Reply | None = None  # the answer to everything from now on
         self._domain = ""  # of the recipient asked for last
         self._aborted = False
@@ -67,14 +65,16 @@ class RelayDelivery:
         asked = self._loop.time()
         self._domain = recipient.path.domain
         self._asking += 1
-        if self._beginning is None:
-            self._beginning = True
-            reply = await self._begin(recipient)
-            self._first_answered()
+        if self._opening:
+            await self._until_open()
+        upstream = self._upstream
+        if self._failure is not None:
+            reply = self._failure
+        elif upstream is None:
+            reply = await self._open(recipient)
         else:
-            if self._beginning:
-                await self._wait_for_the_first()
-            reply = await self._next(recipient)
+            (answer,) = await upstream.exchange(_rcpt_command(recipient), patience=self._destination.ground.reply)
+            reply = self._passed_on(upstream, answer)
         self._asking -= 1
         self.delay = max(self.delay, self._loop.time() - asked)
         if reply.positive:
@@ -83,18 +83,22 @@ class RelayDelivery:
             self.refusals += 1
         return reply
 
-    async def _wait_for_the_first(self) -> None:
-        if self._begun is None:
-            self._begun = self._loop.create_future()
-        await self._begun
+    async def _until_open(self) -> None:
+        if self._opened is None:
+            self._opened = self._loop.create_future()
+        await self._opened
 
-    def _first_answered(self) -> None:
-        self._beginning = False
-        if self._begun is not None:
-            self._begun.set_result(None)
+    async def _open(self, recipient: Recipient | None = None) -> Reply:
+        """Find a connection and tell it the transaction so far, with the recipient asked for now if there is one."""
+        self._opening = True
+        reply = await self._find_and_tell(recipient)
+        self._opening = False
+        if self._opened is not None:
+            self._opened.set_result(None)
+            self._opened = None
+        return reply
 
-    async def _begin(self, recipient: Recipient) -> Reply:
-        """Find a connection, and tell it MAIL and the first RCPT."""
+    async def _find_and_tell(self, recipient: Recipient | None) -> Reply:
         destination, session = self._destination, self._session
         now = self._loop.time()
         deadline = now + destination.ground.connect_total
@@ -107,13 +111,7 @@ class RelayDelivery:
                 return replies.DESTINATION_LOST
             used_before = leased.transactions > 0
             self._take(leased)
-            reply = self._unfit(leased)
-            if reply is None:
-                mail, reply = await leased.exchange(
-                    self._mail_command(leased), _rcpt_command(recipient), patience=destination.ground.reply
-                )
-                if not mail.positive:
-                    reply = self._refused_mail(leased, mail)
+            reply = self._unfit(leased) or await self._tell(leased, recipient)
             if self._aborted or not ((used_before and leased.lost is reply) or reply.code == replies.CLOSING_CODE):
                 return self._passed_on(leased, reply)
             leased.lose(replies.DESTINATION_LOST)  # it was dead, or about to close: nothing was promised, so once more
@@ -135,11 +133,27 @@ class RelayDelivery:
             return self._fail(replies.NO_8BITMIME)
         return None
 
-    def _refused_mail(self, upstream: Upstream, mail: Reply) -> Reply:
-        """A refused MAIL is the answer to this recipient and to all later ones (T6); a closing one is tried again."""
-        if upstream.lost is not mail and mail.code != replies.CLOSING_CODE:
-            self._fail(self._passed_on(upstream, mail))
-        return mail
+    async def _tell(self, upstream: Upstream, recipient: Recipient | None, *first: bytes) -> Reply:
+        """MAIL, the recipients accepted so far and the new one, in one write (D1); `first` may go before.
+
+        The reply is the last one, if those accepted before are accepted again. A destination that has changed its mind
+        about one of them gets no content. A refused MAIL answers this recipient and all later ones (T6).
+        """
+        self._withdrawn = False
+        accepted = [_rcpt_command(known) for known in self.recipients]
+        new = [] if recipient is None else [_rcpt_command(recipient)]
+        answers = await upstream.exchange(
+            *first, self._mail_command(upstream), *accepted, *new, patience=self._destination.ground.reply
+        )
+        agreed = len(first) + 1 + len(accepted)  # those that must be positive for the transaction to go on
+        refused = next((answer for answer in answers[:agreed] if not answer.positive), None)
+        if refused is None:
+            return answers[-1]
+        if refused is not upstream.lost and refused.code != replies.CLOSING_CODE:
+            changed = bool(accepted) and refused.permanent
+            self._fail(replies.MIXED_VERDICTS if changed else self._passed_on(upstream, refused))
+            return self._failure or refused
+        return refused
 
     def _mail_command(self, upstream: Upstream) -> bytes:
         """MAIL with the parameters that this destination understands (T7)."""
@@ -151,74 +165,45 @@ class RelayDelivery:
             line += f" BODY={envelope.body}"
         return line.encode()
 
-    async def _next(self, recipient: Recipient) -> Reply:
-        """A further recipient of a transaction that is open."""
-        if self._parked and (refused := await self._resume()) is not None:
-            return refused
-        upstream = self._upstream
-        if self._failure is not None or upstream is None:
-            return self._failure or replies.DESTINATION_LOST
-        (reply,) = await upstream.exchange(_rcpt_command(recipient), patience=self._destination.ground.reply)
-        return self._passed_on(upstream, reply)
-
     def withdraw(self, recipient: Recipient) -> None:
         """The destination must not deliver to this recipient, although it agreed to (D2)."""
         self.recipients.remove(recipient)
         self._withdrawn = True
-
-    async def _tell_again(self, upstream: Upstream, *first: bytes) -> Reply | None:
-        """MAIL and all recipients accepted so far, behind what comes `first`. None when all is agreed to again."""
-        self._withdrawn = False
-        recipients = [_rcpt_command(recipient) for recipient in self.recipients]
-        answers = await upstream.exchange(
-            *first, self._mail_command(upstream), *recipients, patience=self._destination.ground.reply
-        )
-        changed = next((self._passed_on(upstream, answer) for answer in answers if not answer.positive), None)
-        if changed is None:
-            return None
-        return self._fail(replies.MIXED_VERDICTS if changed.permanent else changed)
 
     # -- parking
 
     def park(self) -> bool:
         """Give the connection back while the client thinks; see `moxy.outbound.upstream.Borrower`."""
         upstream = self._upstream
-        if upstream is None or self._asking or self._aborted or self._destination.settings.lease == "session":
+        if upstream is None or self._asking or self._failure or self._destination.settings.lease == "session":
             return False
         self._upstream = None
-        self._parked = True
         self._destination.give_back(self._session, upstream, clean=False)
         return True
-
-    async def _resume(self) -> Reply | None:
-        """Have a connection again, and tell it what the one before had agreed to. None when all is as it was."""
-        self._parked = False
-        destination, session, now = self._destination, self._session, self._loop.time()
-        deadline = now + destination.ground.connect_total
-        leased = destination.take(session, now) or await destination.lease(session, deadline)
-        if isinstance(leased, Reply):
-            return self._fail(leased)
-        if self._aborted:
-            destination.give_back(session, leased, clean=True)
-            return replies.DESTINATION_LOST
-        self._take(leased)
-        return self._unfit(leased) or await self._tell_again(leased)
 
     # -- content
 
     async def data(self) -> Reply:
         """Ask to send content; see `moxy.delivery.Delivery`."""
         self._asking += 1  # and for good: from here on the connection is needed to the end
-        if self._parked and (refused := await self._resume()) is not None:
-            return refused
+        reply = await self._agreement()
         upstream = self._upstream
-        if self._failure is not None or upstream is None:
-            return self._failure or replies.DESTINATION_LOST
-        if self._withdrawn and (refused := await self._tell_again(upstream, b"RSET")) is not None:
-            return refused
+        if not reply.positive or upstream is None:
+            return self._fail(reply if not reply.positive else replies.DESTINATION_LOST)
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
         answer = self._passed_on(upstream, reply, Phase.DATA)
         return answer if answer.intermediate else self._fail(answer)
+
+    async def _agreement(self) -> Reply:
+        """Does the destination still hold what was agreed? It is told again after parking, and without who withdrew."""
+        if self._failure is not None:
+            return self._failure
+        if self._upstream is None:
+            return await self._open()
+        if self._withdrawn:
+            # There is no way to take one recipient back: begin again with the others.
+            return await self._tell(self._upstream, None, b"RSET")
+        return replies.OK
 
     def write(self, block: bytes) -> None:
         """Pass content on; see `moxy.delivery.Delivery`."""
@@ -259,10 +244,11 @@ class RelayDelivery:
         self._release(clean=False)
 
     def _release(self, *, clean: bool) -> None:
+        self._destination.deliveries.discard(self)
         upstream, self._upstream = self._upstream, None
+        if self._failure is None:
+            self._failure = replies.DESTINATION_LOST
         if upstream is not None:
-            if self._failure is None:
-                self._failure = replies.DESTINATION_LOST
             self._destination.give_back(self._session, upstream, clean=clean)
 
     def _fail(self, reply: Reply) -> Reply:

@@ -29,7 +29,7 @@ WRITE_AHEAD: Final = 262_144
 """Octets that may wait in us for a destination before its readers are paused: the bounded buffer of contract T22."""
 
 STALLED: Final = 120.0
-"""Seconds a destination may take no content at all; the client would wait three minutes (T37)."""
+"""Seconds a destination may stay full: it takes less than 2 KB/s then. The client would wait three minutes (T37)."""
 
 log = get_logger("moxy.outbound")
 
@@ -43,8 +43,8 @@ class Ground:
     loop: asyncio.AbstractEventLoop
     hide: bool = True
     """Replace destinations' own names in their replies."""
-    own_ports: frozenset[int] = frozenset()
-    """Ports we listen on ourselves: a connection to one of them at our own address is a loop (T44)."""
+    listening: frozenset[tuple[str, int]] = frozenset()
+    """Addresses and ports we listen on ourselves: who is sent there is sent in a circle (T44)."""
     connect: float = 5.0
     """Seconds for a connection to one address (T38)."""
     connect_total: float = 20.0

@@ -4,6 +4,8 @@ tables      route tables and relay policy, as configured
 assembly    the composition root: the one place that wires concrete classes together
 privileges  from root to nobody in particular
 preload     what must be in memory before privileges are dropped
+serving     a service on its sockets: accept, drain
 worker      one event loop: start, drain, stop
+daemon      into the background, and the pid file
 start       all of it in order
 """

@@ -28,15 +28,17 @@ class Parts:
     service: Service
     directory: SmtpDirectory
     recorder: Recorder
-    sweeper: Sweeper
     drain: float
     """Seconds that transactions under way may take when we stop."""
 
 
 def assemble(
-    config: schema.Config, ports: frozenset[int], loop: asyncio.AbstractEventLoop, user: Identity | None = None
+    config: schema.Config,
+    listening: frozenset[tuple[str, int]],
+    loop: asyncio.AbstractEventLoop,
+    user: Identity | None = None,
 ) -> Parts:
-    """Build it all. `ports` are those we listen on; `user` is who will own the files made here.
+    """Build it all. `listening` is where we do; `user` is who will own the files made here.
 
     Raises ConfigError for a route table, MoxyError for a log, that cannot be used.
     """
@@ -48,7 +50,7 @@ def assemble(
         sweeper=sweeper,
         loop=loop,
         hide=config.hide_destinations,
-        own_ports=ports,
+        listening=listening,
         connect=times.connect,
         connect_total=times.connect_total,
         reply=times.reply,
@@ -73,7 +75,7 @@ def assemble(
         postmaster=config.postmaster,
     )
     sweeper.chores += [tables.refresh, directory.forget_unused]
-    return Parts(service, directory, recorder, sweeper, times.drain)
+    return Parts(service, directory, recorder, times.drain)
 
 
 def _bounds(limits: schema.Limits) -> Bounds:

@@ -4,6 +4,7 @@ After privileges are dropped the interpreter and this checkout may lie where the
 modules is their whole use here.
 """
 
+# ruff: noqa: F401
 from __future__ import annotations
 
 import asyncio.sslproto
@@ -19,20 +20,3 @@ import stringprep
 import tokenize
 import traceback
 import unicodedata
-
-LOADED = (
-    asyncio.sslproto,
-    concurrent.futures.thread,
-    email.utils,
-    encodings.ascii,
-    encodings.idna,
-    encodings.latin_1,
-    encodings.punycode,
-    encodings.unicode_escape,
-    linecache,
-    stringprep,
-    tokenize,
-    traceback,
-    unicodedata,
-)
-"""Named so that no tool takes the imports for unused."""

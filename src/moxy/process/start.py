@@ -14,12 +14,11 @@ from collections.abc import Callable
 import uvloop
 
 from moxy.config.schema import Config, Listener
+from moxy.config.values import Endpoint
 from moxy.net import listening
-from moxy.process import daemon, preload, privileges, worker
+from moxy.process import daemon, preload, privileges, worker  # noqa: F401 - importing `preload` is its use
 from moxy.process.assembly import assemble
 from moxy.process.privileges import Identity
-
-__all__ = ["bind", "preload", "run", "serve", "with_port"]
 
 
 def run(config: Config, *, detach: bool = False) -> None:
@@ -37,7 +36,7 @@ def serve(
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     with daemon.pid_file(config.pid_file, user):
-        parts = assemble(config, frozenset(sock.getsockname()[1] for sock in sockets), loop, user)
+        parts = assemble(config, frozenset(sock.getsockname()[:2] for sock in sockets), loop, user)
         if user is not None:
             privileges.drop(user)
         _spare_the_collector()
@@ -67,11 +66,7 @@ def bind(config: Config) -> list[socket.socket]:
 def with_port(config: Config, port: int) -> Config:
     """The configuration with every listener on `port` instead (`moxy --port`)."""
     listeners = {
-        name: Listener.model_validate({"listen": list(dict.fromkeys(f"{_host(host)}:{port}" for host in hosts))})
-        for name, hosts in ((name, [end.host for end in section.listen]) for name, section in config.listener.items())
+        name: Listener(listen=tuple(dict.fromkeys(Endpoint(place.host, port) for place in section.listen)))
+        for name, section in config.listener.items()
     }
     return config.model_copy(update={"listener": listeners})
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -5,18 +5,13 @@ One place for it, so that `moxy lookup` asks exactly what the server asks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from moxy.config.schema import FileRoutes
+from moxy.config.schema import Config, FileRoutes
 from moxy.errors import ConfigError, Problem
+from moxy.routes import RouteTable
 from moxy.routes.chained import ChainedTable
 from moxy.routes.file import FileTable
 from moxy.routes.relay import RelayPolicy
 from moxy.routes.static import StaticTable
-
-if TYPE_CHECKING:
-    from moxy.config.schema import Config
-    from moxy.routes import RouteTable
 
 
 def build_tables(config: Config) -> RouteTable:

@@ -1,13 +1,14 @@
 """Where mail goes: route tables answer one question, "what is the destination of this forward-path?"
 
-    RouteTable          the question, below
-    order.py            the search order and the spelling of keys: one for every kind of table
-    hosts.py            "host:port,host:port", as people write it
-    tabletext.py        the text of a table: lines of a key and its destination
-    static.py           always the same route (`nodb`)
-    file.py             a text table, followed while it changes (`file`)
-    chained.py          several tables, the first that knows
-    relay.py            who may send to domains that no table knows, and through which host
+    RouteTable   the question, below
+    order        the search order and the spelling of keys: one for every kind of table
+    hosts        "host:port,host:port", as people write it
+    wording      how a complaint quotes what somebody wrote
+    tabletext    the text of a table: lines of a key and its destination
+    static       always the same route (`nodb`)
+    file         a text table, followed while it changes (`file`)
+    chained      several tables, the first that knows
+    relay        who may send to domains that no table knows, and through which host
 
 Rules:
 - Three answers (contract T49): a `Route`; `None`, "I know that there is none"; `TemporaryFailure`, "I don't know".
@@ -20,11 +21,10 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from moxy.mail.route import Route
-    from moxy.smtp.address import ForwardPath
+from moxy.mail.route import Route
+from moxy.smtp.address import ForwardPath
 
 
 class RouteTable(Protocol):

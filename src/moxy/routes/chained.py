@@ -7,14 +7,11 @@ wrong destination or a refusal for good (contract T49).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from moxy.mail.route import Route
-    from moxy.routes import RouteTable
-    from moxy.smtp.address import ForwardPath
+from moxy.mail.route import Route
+from moxy.routes import RouteTable
+from moxy.smtp.address import ForwardPath
 
 
 class ChainedTable:

@@ -16,21 +16,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
 
-import structlog
+from structlog import get_logger
 
 from moxy.errors import ConfigError, Problem
-from moxy.mail.route import Mode
+from moxy.mail.route import Mode, Route
 from moxy.routes.order import candidates
 from moxy.routes.tabletext import read_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from moxy.mail.route import Route
-    from moxy.smtp.address import ForwardPath
+from moxy.smtp.address import ForwardPath
 
 INLINE_OCTETS: Final = 256 * 1024
 """A table up to this size is read on the spot: it takes a few milliseconds."""
@@ -45,7 +41,7 @@ NAP_SECONDS: Final = 0.0005
 PROBLEMS_LOGGED: Final = 10
 """Of the mistakes in a new version. `moxy check` tells all."""
 
-log = structlog.get_logger("moxy.routes")
+log = get_logger("moxy.routes")
 
 
 class FileTable:

@@ -9,10 +9,12 @@ RFC 952, RFC 1123 §2.1 (host names; with the underscore, which container networ
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from moxy.mail.route import SMTP_PORT, Host
+from moxy.routes.wording import nearest, shown
 
 _NAME_LIMIT: Final = 253
 """Characters in a host name: RFC 1035 §2.3.4, less the length octets of the first label and of the root."""
@@ -51,15 +53,15 @@ def parse_host(text: str) -> Host:
     return Host(_name(name), _port(port) if colon else SMTP_PORT)
 
 
-def harmless(text: str) -> str:
-    """`text` as an error message may show it: short, with nothing that a terminal would obey."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short)
+def refuse_unknown_name(word: str, destinations: Collection[str]) -> None:
+    """Raise ValueError for a `word` that can only be the name of a destination and is none of `destinations`.
 
-
-def shown(text: str) -> str:
-    """The same between back quotes."""
-    return f"`{harmless(text)}`"
+    Where the configuration has destinations, a word without dot, colon and comma must be one of them: a slip in a name
+    must not become a host of that name. Where it has none, such a word is a host.
+    """
+    if destinations and word and not set(word) & set(".:,"):
+        suggestion = nearest(word, destinations)
+        raise ValueError(f"no destination is called {shown(word)}{suggestion} (a host of that name needs a port)")
 
 
 def _port(text: str) -> int:

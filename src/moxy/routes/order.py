@@ -12,13 +12,11 @@ U-labels does not find it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
-from moxy.routes.hosts import shown
+from moxy.routes.wording import shown
 from moxy.smtp.address import DOMAIN_LIMIT, ForwardPath
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ANY: Final = "*"
 """The key that matches every forward-path."""

@@ -5,13 +5,11 @@ The original's `allowRelayFrom` and `sendRelayTo`. Everyone else is refused ("re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from moxy.mail.client import ClientPattern
-    from moxy.mail.route import Route
+from moxy.mail.client import ClientPattern
+from moxy.mail.route import Route
 
 REMEMBERED_CLIENTS: Final = 4096
 """Answers kept. A client sends many recipients, and going through a long list of patterns for each would show."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from moxy.mail.route import Route
 from moxy.routes.order import ANY
-
-if TYPE_CHECKING:
-    from moxy.mail.route import Route
-    from moxy.smtp.address import ForwardPath
+from moxy.smtp.address import ForwardPath
 
 
 class StaticTable:

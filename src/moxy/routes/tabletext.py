@@ -12,8 +12,7 @@ Rules:
   may hold both.
 - Every mistake is reported, with its line (up to PROBLEMS_LIMIT).
 - Equal values share one Route: a table of a million domains has few destinations, and must load in seconds.
-- Where the configuration has destinations, a word without dot and port must be one of them: a slip in a name must not
-  become a host of that name. Where it has none, such a word is a host.
+- A value may be the name of a destination (`hosts.refuse_unknown_name` tells it from a host).
 
 Bugs: a local part that starts with `#` must be written with quotes, `"#1"@example.org`.
 """
@@ -21,18 +20,16 @@ Bugs: a local part that starts with `#` must be written with quotes, `"#1"@examp
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from array import array
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from moxy.errors import Problem
 from moxy.mail.route import Mode, Route
-from moxy.routes.hosts import harmless, parse_hosts, shown
+from moxy.routes.hosts import parse_hosts, refuse_unknown_name
 from moxy.routes.order import normal_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from moxy.routes.wording import harmless
 
 PROBLEMS_LIMIT: Final = 1000
 """A text with more mistakes than this is no table at all; reading on would only fill the memory with reports."""
@@ -119,18 +116,10 @@ class _Reader:
     def _new_route(self, value: str) -> Route:
         route = self._destinations.get(value)
         if route is None:
-            if self._destinations and not set(value) & set(".:,"):
-                raise ValueError(self._no_destination(value))
+            refuse_unknown_name(value, self._destinations)
             route = Route(parse_hosts(value), self._mode)
         self._routes[value] = route
         return route
-
-    def _no_destination(self, value: str) -> str:
-        if not value:
-            return "expected host:port, several with commas between, or the name of a destination"
-        near = difflib.get_close_matches(value[:80], self._destinations, 1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
-        return f"no destination is called {shown(value)}{hint} (a host of that name needs a port)"
 
 
 def _decoded(number: int, octets: bytes) -> str:

@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from io import IncrementalNewlineDecoder
-from typing import Final
+from typing import ClassVar, Final
 
 END_OF_DATA: Final = b".\r\n"
 """What ends content that itself ends in CRLF or is empty."""
@@ -97,37 +97,38 @@ class LineEndAudit:
         return self._decoder.newlines in (None, "\r\n") and block[-1:] != b"\r"
 
 
-class Stuffer:
+class _Replacer:
+    """Replaces what a line may start with, in a stream cut anywhere."""
+
+    __slots__ = ("_tail",)
+
+    found: ClassVar[bytes]
+    replacement: ClassVar[bytes]
+
+    def __init__(self) -> None:
+        self._tail = b"\r\n"  # what the stream ended in so far; its start counts as the start of a line
+
+    def feed(self, block: bytes) -> bytes:
+        """Return `block` with the replacements made. Line ends must be CRLF."""
+        if not block:
+            return block
+        tail = self._tail
+        joined = tail + block
+        self._tail = joined[-2:]
+        return joined.replace(self.found, self.replacement)[len(tail) :]
+
+
+class Stuffer(_Replacer):
     """Makes plain content fit for DATA: doubles every dot at the start of a line (RFC 5321 §4.5.2)."""
 
-    __slots__ = ("_tail",)
-
-    def __init__(self) -> None:
-        self._tail = b"\r\n"
-
-    def feed(self, block: bytes) -> bytes:
-        """Return `block` in wire form. Line ends must be CRLF already."""
-        if not block:
-            return block
-        tail = self._tail
-        joined = tail + block
-        self._tail = joined[-2:]
-        return joined.replace(b"\r\n.", b"\r\n..")[len(tail) :]
+    __slots__ = ()
+    found = b"\r\n."
+    replacement = b"\r\n.."
 
 
-class Unstuffer:
+class Unstuffer(_Replacer):
     """Undoes dot-stuffing, for readers of the content itself (RFC 5321 §4.5.2)."""
 
-    __slots__ = ("_tail",)
-
-    def __init__(self) -> None:
-        self._tail = b"\r\n"
-
-    def feed(self, block: bytes) -> bytes:
-        """Return `block` without the dots that were added at the start of lines."""
-        if not block:
-            return block
-        tail = self._tail
-        joined = tail + block
-        self._tail = joined[-2:]
-        return joined.replace(b"\r\n.", b"\r\n")[len(tail) :]
+    __slots__ = ()
+    found = b"\r\n."
+    replacement = b"\r\n"
