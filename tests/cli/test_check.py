@@ -104,3 +104,15 @@ def test_without_a_file_the_usual_places_are_looked_at(tmp_path: Path, monkeypat
     result = run()
     assert result.exit_code == 1
     assert result.stderr == f"{tmp_path}/nowhere.toml: cannot be read: No such file or directory\n"
+
+
+def test_a_user_and_a_directory_that_are_not_there_are_told(tmp_path: Path) -> None:
+    (tmp_path / "moxy.db").write_text("a.test mail.a.test\n")
+    configuration = tmp_path / "moxy.conf"
+    configuration.write_text(
+        "runas nobody-of-that-name\ndbname moxy.db\nlogtype filelog\nlogfile_name missing/moxy.log\n"
+    )
+    result = run("-c", configuration)
+    assert result.exit_code == 1
+    assert "there is no user `nobody-of-that-name`" in result.stderr
+    assert f"there is no directory {tmp_path}/missing" in result.stderr

@@ -119,7 +119,8 @@ def test_problems_come_in_the_order_of_their_lines() -> None:
 def test_the_first_file_that_exists_is_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = files = tuple(tmp_path / name for name in ("a", "b", "c"))
     monkeypatch.setattr(loading, "CONFIG_FILES", files)
-    assert find_config() == first
+    with pytest.raises(ConfigError, match=f"none of {first}, {second}, {third} exists"):
+        find_config()
     third.touch()
     assert find_config() == third
     second.touch()

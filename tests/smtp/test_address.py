@@ -146,6 +146,12 @@ def test_only_a_reverse_path_may_be_null():
         scan("", ForwardPath)
 
 
+@pytest.mark.parametrize("local", ["postmaster", "Postmaster", '"POSTMASTER"'])
+def test_the_case_of_postmaster_does_not_matter(local: str) -> None:
+    assert ForwardPath.parse(f"{local}@A.test").key == "postmaster@a.test"
+    assert ForwardPath.parse("Postmasters@a.test").key == "Postmasters@a.test"
+
+
 @pytest.mark.parametrize("text", ["postmaster", "Postmaster", "POSTMASTER"])
 def test_only_a_forward_path_may_be_the_bare_postmaster(text):
     path = scan(text, ForwardPath)

@@ -2,7 +2,8 @@
 
 Exit status: 0, Moxy can start with it; 1, it cannot.
 
-Bugs: it does not ask the machine whether ports, users and log files are to be had.
+Bugs: it does not ask the machine whether ports are to be had, nor whether the user that Moxy becomes may read the
+tables; the start tells.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import click
 
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config, FileLog, FileRoutes
-from moxy.errors import ConfigError
+from moxy.errors import ConfigError, MoxyError, Problem
+from moxy.process.privileges import identity
 from moxy.process.tables import named_tables
 
 
@@ -23,17 +25,32 @@ from moxy.process.tables import named_tables
 @click.pass_context
 def check(context: click.Context, file: Path | None) -> None:
     """Find every mistake in the configuration and its route tables."""
-    path = file or find_config()
     try:
+        path = file or find_config()
         config = load(path)
         named_tables(config)
+        problems = list(machine_problems(config, path))
     except ConfigError as error:
-        for problem in error.problems:
+        problems = error.problems
+    if problems:
+        for problem in problems:
             click.echo(str(problem), err=True)
         context.exit(1)
     click.echo(f"{path}: ok")
     for line in summary(config):
         click.echo(f"  {line}")
+
+
+def machine_problems(config: Config, path: Path) -> Iterator[Problem]:
+    """What is right in itself, but not on this machine: a user or a directory that is not there."""
+    if config.runas:
+        try:
+            identity(config.runas)
+        except MoxyError as error:
+            yield Problem(str(path), 0, "", str(error))
+    for name, log in config.log.items():
+        if isinstance(log, FileLog) and not log.path.parent.is_dir():
+            yield Problem(str(path), 0, f"log.{name}", f"there is no directory {log.path.parent}")
 
 
 def summary(config: Config) -> Iterator[str]:

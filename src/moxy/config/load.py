@@ -28,8 +28,12 @@ CONFIG_FILES: Final = (Path("/etc/moxy/moxy.toml"), Path("/etc/moxy/moxy.conf"),
 
 
 def find_config() -> Path:
-    """The first of CONFIG_FILES that exists; if none does, the first of them, so that a message can name it."""
-    return next((path for path in CONFIG_FILES if path.exists()), CONFIG_FILES[0])
+    """The first of CONFIG_FILES that exists. Raises ConfigError, which names them all, if none does."""
+    for path in CONFIG_FILES:
+        if path.exists():
+            return path
+    places = ", ".join(str(path) for path in CONFIG_FILES)
+    raise ConfigError([Problem("no configuration", 0, "", f"none of {places} exists; name a file with -c")])
 
 
 def load(path: Path) -> Config:

@@ -66,7 +66,8 @@ class Limits(Section):
     """How much a client may ask for."""
 
     message_size: Annotated[Size, Field(ge=65536)] = limits.MESSAGE_SIZE
-    """The largest message in octets, announced as SIZE (RFC 1870). Never under 64 KiB (RFC 5321 §4.5.3.1.7)."""
+    """The largest message in octets, announced as SIZE (RFC 1870). Never under 64 KiB (RFC 5321 §4.5.3.1.7). Content
+    is cut off a sixty-fourth above it, since clients can only estimate (RFC 1870 §3)."""
 
     recipients: Annotated[Count, Field(ge=100)] = limits.RECIPIENTS
     """Recipients in one transaction; further ones are answered 452. Never under 100 (RFC 5321 §4.5.3.1.8)."""

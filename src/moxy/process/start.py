@@ -12,13 +12,16 @@ import socket
 from collections.abc import Callable
 
 import uvloop
+from structlog import get_logger
 
-from moxy.config.schema import Config, Listener
+from moxy.config.schema import Config, FileRoutes, Listener
 from moxy.config.values import Endpoint
 from moxy.net import listening
 from moxy.process import daemon, preload, privileges, worker  # noqa: F401 - importing `preload` is its use
 from moxy.process.assembly import assemble
 from moxy.process.privileges import Identity
+
+log = get_logger("moxy")
 
 
 def run(config: Config, *, detach: bool = False) -> None:
@@ -39,11 +42,19 @@ def serve(
         parts = assemble(config, frozenset(sock.getsockname()[:2] for sock in sockets), loop, user)
         if user is not None:
             privileges.drop(user)
+        _warn_of_unreadable_tables(config)
         _spare_the_collector()
         try:
             loop.run_until_complete(worker.serve(parts, sockets, ready))
         finally:
             loop.close()
+
+
+def _warn_of_unreadable_tables(config: Config) -> None:
+    """A table read before privileges were dropped may be out of reach after: its next change would not be seen."""
+    for section in config.routes.values():
+        if isinstance(section, FileRoutes) and not os.access(section.path, os.R_OK):
+            log.warning("table_not_readable", file=str(section.path), reason="changes to it will not be seen")
 
 
 def _spare_the_collector() -> None:

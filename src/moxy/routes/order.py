@@ -22,7 +22,7 @@ ANY: Final = "*"
 """The key that matches every forward-path."""
 
 # A domain that is in its normal spelling already: nearly every line of a table of a million.
-_NORMAL_DOMAIN: Final = re.compile(r"[a-z0-9_]++(?:(?:\.|-++)[a-z0-9_]++)*+")
+_NORMAL_DOMAIN: Final = re.compile(r"[a-z0-9_]++(?:(?:\.|-++)[a-z0-9_]++)*")
 
 
 def candidates(path: ForwardPath) -> Iterator[str]:

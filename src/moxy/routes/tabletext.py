@@ -34,7 +34,7 @@ from moxy.routes.wording import harmless
 PROBLEMS_LIMIT: Final = 1000
 """A text with more mistakes than this is no table at all; reading on would only fill the memory with reports."""
 
-_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*+"[^ \t]*|[^ \t]+')
+_KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*"[^ \t]*|[^ \t]+')
 _COMMENT: Final = re.compile(r"(?:^|[ \t])#.*")
 _BLANKS: Final = " \t\r\n"
 

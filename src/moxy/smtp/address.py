@@ -33,6 +33,9 @@ PATH_LIMIT: Final = 512
 """Octets between the brackets, source route included. RFC 5321 §4.5.3.1.3 says 256 with them; twice that makes room for
 the longest local part with the longest domain."""
 
+POSTMASTER: Final = "postmaster"
+"""The one local part whose case does not matter (RFC 5321 §4.5.1)."""
+
 _COMMON_LIMIT: Final = 256  # RFC 5321 §4.5.3.1.3: a path within it cannot exceed the limits above
 
 _ATEXT: Final = r"A-Za-z0-9!#$%&'*+\-/=?^_`{|}~"  # RFC 5322 §3.2.3
@@ -41,22 +44,24 @@ _LETTERS: Final = "A-Za-z0-9_"  # Let-dig, and the underscore
 _BEYOND: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 
 
+# Only single characters are repeated possessively: before Python 3.11.5, `re` lets a possessive group that fails keep
+# what it had already consumed, and so accepts `a.@x`. The groups cannot match in two ways, so nothing is slow for it.
 def _dot_string(characters: str) -> str:
-    return rf"[{characters}]++(?:\.[{characters}]++)*+"
+    return rf"[{characters}]++(?:\.[{characters}]++)*"
 
 
 def _domain(characters: str) -> str:
-    label = rf"[{characters}]++(?:-++[{characters}]++)*+"
-    return rf"{label}(?:\.{label})*+"
+    label = rf"[{characters}]++(?:-++[{characters}]++)*"
+    return rf"{label}(?:\.{label})*"
 
 
 _COMMON_PATH: Final = re.compile(f"<({_dot_string(_ATEXT)})@({_domain(_LETTERS)})>".encode())
 _DOT_STRING: Final = re.compile(_dot_string(_ATEXT + _BEYOND))
 _DOMAIN: Final = re.compile(_domain(_LETTERS + _BEYOND))
-_QUOTED_STRING: Final = re.compile(rf'"(?:[ !#-\[\]-~{_BEYOND}]|\\[ -~])*+"')
+_QUOTED_STRING: Final = re.compile(rf'"(?:[ !#-\[\]-~{_BEYOND}]|\\[ -~])*"')
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _MUST_BE_QUOTED: Final = re.compile(r'(["\\])')
-_ENCLOSED: Final = re.compile(rb'<((?:[^">]|"(?:[^"\\]|\\.)*+")*+)>', re.DOTALL)  # `>` may stand inside quotes
+_ENCLOSED: Final = re.compile(rb'<((?:[^">]|"(?:[^"\\]|\\.)*")*)>', re.DOTALL)  # `>` may stand inside quotes
 _SOURCE_ROUTE: Final = re.compile(r"@[^:@]+(?:,@[^:@]+)*:(?=.)")
 # General-address-literal, without the brackets that could not be told from those around the path.
 _GENERAL_LITERAL: Final = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!#-;=?-Z^-~]+")
@@ -111,6 +116,8 @@ class Path:
         if not self.domain:
             return self.local.lower()  # RFC 5321 §4.1.1.3: <Postmaster> in any case; the null reverse-path is ""
         local = _canonical(self.local) if self.local.startswith('"') else self.local
+        if len(local) == len(POSTMASTER) and local.lower() == POSTMASTER:
+            local = POSTMASTER
         return f"{local}@{self.domain}"
 
     def __eq__(self, other: object) -> bool:
@@ -157,7 +164,7 @@ class ForwardPath(Path):
 
     @classmethod
     def _without_domain(cls, text: str) -> Self | None:
-        return cls(text, text, "") if text.lower() == "postmaster" else None
+        return cls(text, text, "") if text.lower() == POSTMASTER else None
 
     @property
     def is_postmaster(self) -> bool:
