@@ -283,3 +283,36 @@ async def test_what_a_client_sends_behind_quit_does_not_cost_it_the_goodbye() ->
 async def test_an_idle_connection_owns_no_task() -> None:
     async with running_relay({}) as relay, connected(relay.port):
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@scenario
+async def test_one_client_that_never_stops_asking_does_not_keep_the_others_waiting() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as flood,
+    ):
+        flood.send(*["NOOP"] * 200_000)
+        loop = asyncio.get_running_loop()
+        async with connected(relay.port) as client:
+            began = loop.time()
+            assert (await client.deliver(["a@one.test"])).startswith("250")
+            assert loop.time() - began < 2
+        assert len(destination.messages) == 1
+        for _ in range(200_000):
+            assert (await flood.reply()).startswith("250")
+
+
+@pytest.mark.parametrize("rest", [b"X", b"MAIL", b"\r"])
+@scenario
+async def test_a_client_that_closes_its_half_in_the_middle_of_a_line_is_let_go(rest: bytes) -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        client = await Client.connect(relay.port)
+        destination.answers[Phase.RCPT] = Act.SILENCE
+        client.send("HELO x", "MAIL FROM:<s@client.test>", "RCPT TO:<a@one.test>")
+        client.write(rest)
+        await until(lambda: destination.commands("RCPT"), "the question")
+        client.transport.write_eof()
+        await until(lambda: only(relay)._half_closed, "Moxy to notice")
+        relay.pass_time(61)
+        await until(lambda: not relay.service.connections, "Moxy to let the client go")

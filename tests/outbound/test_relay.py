@@ -250,3 +250,22 @@ async def test_a_transaction_parked_for_long_still_knows_its_destination() -> No
         assert (await slow.ask("RCPT TO:<b@one.test>")).startswith("250")
         assert (await slow.data(b"slow\r\n")).startswith("250")
         assert [message.recipients for message in destination.messages][1:] == [("a@one.test", "b@one.test")]
+
+
+@scenario
+async def test_transactions_with_two_destinations_never_wait_for_each_other() -> None:
+    async with running_destination() as one, running_destination() as two:
+        routes = {"one.test": route(one.port), "two.test": route(two.port)}
+        async with running_relay(routes, settings=Settings(connections=2)) as relay, AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(connected(relay.port)) for _ in range(20)]
+
+            async def deliver(number: int) -> str:
+                recipients = ["a@one.test", "b@two.test"]
+                replies = await clients[number].begin(recipients if number % 2 else recipients[::-1])
+                assert all(reply.startswith("250") for reply in replies)
+                return await clients[number].data(b"text\r\n")
+
+            verdicts = await asyncio.gather(*(deliver(number) for number in range(20)))
+            assert all(verdict.startswith("250") for verdict in verdicts)
+            assert (len(one.messages), len(two.messages)) == (20, 20)
+            assert max(one.most_at_once, two.most_at_once) <= 2

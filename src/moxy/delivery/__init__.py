@@ -29,6 +29,9 @@ class Delivery(Protocol):
     recipients: list[Recipient]
     """Recipients that the destination accepted, in order; the message is for them."""
 
+    name: str
+    """The destination's own name."""
+
     host: str
     """`host:port` of the server spoken with, as routed; before one is, the destination's own name."""
 
@@ -44,6 +47,13 @@ class Delivery(Protocol):
 
     def withdraw(self, recipient: Recipient) -> None:
         """Take back a recipient accepted by `rcpt`, because another destination refused the same recipient (D2)."""
+        ...
+
+    async def prepare(self) -> Reply:
+        """Have all that `data` needs, to keep: 2xx, or why not. Several deliveries are prepared one after another.
+
+        Always in the order of their destinations' names, so that no two transactions wait for what the other holds.
+        """
         ...
 
     async def data(self) -> Reply:

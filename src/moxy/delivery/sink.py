@@ -70,7 +70,7 @@ class SinkDelivery:
         self._unstuffer = Unstuffer()
         self._octets = 0
         self._content = bytearray()
-        self.host = destination.name
+        self.name = self.host = destination.name
         self.recipients: list[Recipient] = []
         self.refusals = 0
 
@@ -86,6 +86,10 @@ class SinkDelivery:
     def withdraw(self, recipient: Recipient) -> None:
         """Take a recipient back."""
         self.recipients.remove(recipient)
+
+    async def prepare(self) -> Reply:
+        """Always ready."""
+        return replies.OK
 
     async def data(self) -> Reply:
         """354, or the refusal."""

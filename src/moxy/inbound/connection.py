@@ -29,6 +29,9 @@ from moxy.smtp.receiver import Content, ContentFault, Receiver
 from moxy.smtp.reply import Reply
 from moxy.smtp.state import State
 
+EVENTS_AT_ONCE: Final = 64
+"""Events of one client that are answered before the others have their turn."""
+
 UNREAD_LIMIT: Final = 65_536
 """Octets a client may send ahead of our answers before we stop reading."""
 
@@ -63,7 +66,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_half_closed", "_held_up",
         "_leaving", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading", "_receiver", "_service",
-        "_transport", "_writable", "deadline",
+        "_transport", "_writable", "_yielded", "deadline",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -78,6 +81,7 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         self._reading = True
         self._writable = True
+        self._yielded = False  # have we stopped in the middle, so that others come first?
         self._closing = False
         self._leaving = False  # is the session to end when its transaction has?
         self._half_closed = False
@@ -144,14 +148,16 @@ class ClientConnection(asyncio.Protocol):
     # -- events and answers
 
     def _pump(self) -> None:
-        """Have every event answered that can be, as far as the client takes our replies."""
+        """Have events answered, as many as our turn allows and as far as the client takes our replies."""
         if self._closing:
             return
         self._pumping = True
         receiver, conversation = self._receiver, self._conversation
         progress = content = False
-        while receiver.ready and self._writable and (event := receiver.next_event()) is not None:
+        turn = EVENTS_AT_ONCE
+        while receiver.ready and turn and self._writable and (event := receiver.next_event()) is not None:
             progress = True
+            turn -= 1
             if type(event) is Content:
                 content = True
                 conversation.content(event.block)
@@ -162,9 +168,24 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         if content:
             conversation.flush()
-        if progress:
+        if not turn and receiver.ready:
+            self._yield_turn()
+        if progress or self._half_closed:
             self._settle()
         elif receiver.unread > UNREAD_LIMIT:
+            self._control_reading()
+
+    def _yield_turn(self) -> None:
+        """One client must not keep all others waiting: let them come first, and take no more octets meanwhile."""
+        if not self._yielded:
+            self._yielded = True
+            self._loop.call_soon(self._next_turn)
+            self._control_reading()
+
+    def _next_turn(self) -> None:
+        self._yielded = False
+        self._pump()
+        if not self._closing:
             self._control_reading()
 
     def _settle(self) -> None:
@@ -228,8 +249,8 @@ class ClientConnection(asyncio.Protocol):
     # -- pace
 
     def _control_reading(self) -> None:
-        """Read on, unless a destination is full, the client does not read, or has sent far ahead."""
-        blocked = self._flow.blocked or not self._writable or self._receiver.unread > UNREAD_LIMIT
+        """Read on, unless a destination is full, the client does not read, has sent far ahead, or had its turn."""
+        blocked = self._flow.blocked or not self._writable or self._yielded or self._receiver.unread > UNREAD_LIMIT
         if blocked is self._reading and not self._closing:
             self._reading = not blocked
             if blocked:

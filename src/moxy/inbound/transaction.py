@@ -96,8 +96,7 @@ class Transaction:
                 self._begin_content()
                 return replies.START_MAIL_INPUT
         else:
-            answers = await asyncio.gather(*(delivery.data() for delivery in deliveries))
-            refused = refusal(answers)
+            refused = await self._ask_all_for_data(deliveries)
             if refused is None:
                 self._begin_content()
                 return replies.START_MAIL_INPUT
@@ -105,6 +104,14 @@ class Transaction:
             reply = refused if refused.transient else replies.MIXED_VERDICTS
         self.fail(reply)
         return reply
+
+    async def _ask_all_for_data(self, deliveries: Sequence[Delivery]) -> Reply | None:
+        """Get each ready, in one order for all transactions, then ask all at once; the refusal if there is one."""
+        for delivery in sorted(deliveries, key=lambda delivery: delivery.name):
+            reply = await delivery.prepare()
+            if not reply.positive:
+                return reply
+        return refusal(await asyncio.gather(*(delivery.data() for delivery in deliveries)))
 
     def _drop_those_without_recipients(self) -> None:
         for destination in [key for key, delivery in self._deliveries.items() if not delivery.recipients]:

@@ -8,7 +8,6 @@ from functools import partial
 from structlog import get_logger
 
 from moxy.mail import Host
-from moxy.net import names
 from moxy.outbound.upstream import Ground, Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -23,7 +22,7 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
     """
     loop = ground.loop
     try:
-        found = await asyncio.wait_for(names.addresses(host.name, host.port), _patience(ground, deadline))
+        found = await ground.names.addresses(host.name, _patience(ground, deadline))
     except (OSError, UnicodeError, TimeoutError) as error:
         log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
         return replies.DESTINATION_UNREACHABLE
@@ -63,7 +62,8 @@ def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
     if tuple(peer) in ground.listening:
         return True
     everywhere = "::" if ":" in peer[0] else "0.0.0.0"  # noqa: S104 - compared, not bound
-    return peer[0] == own[0] and (everywhere, peer[1]) in ground.listening
+    here = peer[0] == own[0] or peer[0].startswith("127.")
+    return here and (everywhere, peer[1]) in ground.listening
 
 
 async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground) -> Upstream | Reply:
@@ -79,8 +79,10 @@ async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground)
         spoken.add(_first_word(reply))
     if not reply.positive:
         return _refused(upstream, reply)
-    # What a server calls itself is hidden if it looks like a host's name: "ESMTP" is no secret.
+    # What a server calls itself is hidden if it looks like a host's name, or is said twice: "ESMTP" alone is no secret.
     names_of_it = {upstream.host.name, *addresses, *(word for word in spoken if "." in word or ":" in word)}
+    if len(spoken) == 1:
+        names_of_it |= spoken
     upstream.hide(frozenset(name.strip("[]").lower() for name in names_of_it))
     return upstream
 

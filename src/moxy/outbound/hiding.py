@@ -9,14 +9,14 @@ from moxy.smtp.reply import Reply
 
 
 class Veil:
-    """Replaces `names`, as whole words and in any case, by our own host name."""
+    """Replaces `names`, as whole words and in any case, and a port behind them, by our own host name."""
 
     __slots__ = ("_by", "_in_text", "_on_wire")
 
     def __init__(self, names: frozenset[str], by: str) -> None:
         longest_first = sorted(names, key=lambda name: (-len(name), name))
         words = "|".join(re.escape(name) for name in longest_first)
-        pattern = rf"(?<![\w.-])(?:{words})(?![\w-]|\.\w)"
+        pattern = rf"(?<![\w.-])(?:{words})(?::\d{{1,5}})?(?![\w-]|\.\w)"
         self._by = by
         self._in_text = re.compile(pattern, re.IGNORECASE)
         self._on_wire = re.compile(pattern.encode(), re.IGNORECASE)

@@ -35,7 +35,7 @@ class RelayDelivery:
 
     __slots__ = (
         "_aborted", "_asking", "_destination", "_domain", "_envelope", "_failure", "_loop", "_opened", "_opening",
-        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "recipients", "refusals", "uncertain",
+        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "name", "recipients", "refusals", "uncertain",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -53,7 +53,7 @@ class RelayDelivery:
         self._aborted = False
         self._withdrawn = False
         self.recipients: list[Recipient] = []
-        self.host = destination.name
+        self.name = self.host = destination.name
         self.refusals = 0
         self.delay = 0.0
         self.uncertain = False
@@ -183,19 +183,12 @@ class RelayDelivery:
 
     # -- content
 
-    async def data(self) -> Reply:
-        """Ask to send content; see `moxy.delivery.Delivery`."""
-        self._asking += 1  # and for good: from here on the connection is needed to the end
-        reply = await self._agreement()
-        upstream = self._upstream
-        if not reply.positive or upstream is None:
-            return self._fail(reply if not reply.positive else replies.DESTINATION_LOST)
-        (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
-        answer = self._passed_on(upstream, reply, Phase.DATA)
-        return answer if answer.intermediate else self._fail(answer)
+    async def prepare(self) -> Reply:
+        """Have a connection and keep it, and an agreement that still stands; see `moxy.delivery.Delivery`.
 
-    async def _agreement(self) -> Reply:
-        """Does the destination still hold what was agreed? It is told again after parking, and without who withdrew."""
+        The destination is told again what it had agreed to after parking, and without those who were withdrawn.
+        """
+        self._asking += 1  # and for good: from here on the connection is needed to the end
         if self._failure is not None:
             return self._failure
         if self._upstream is None:
@@ -204,6 +197,20 @@ class RelayDelivery:
             # There is no way to take one recipient back: begin again with the others.
             return await self._tell(self._upstream, None, b"RSET")
         return replies.OK
+
+    async def data(self) -> Reply:
+        """Ask to send content; see `moxy.delivery.Delivery`."""
+        self._asking += 1
+        if self._upstream is None or self._withdrawn or self._failure is not None:
+            reply = await self.prepare()
+            if not reply.positive:
+                return self._fail(reply)
+        upstream = self._upstream
+        if upstream is None:
+            return self._fail(replies.DESTINATION_LOST)
+        (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
+        answer = self._passed_on(upstream, reply, Phase.DATA)
+        return answer if answer.intermediate else self._fail(answer)
 
     def write(self, block: bytes) -> None:
         """Pass content on; see `moxy.delivery.Delivery`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 from structlog import get_logger
@@ -18,6 +18,7 @@ from structlog import get_logger
 from moxy.delivery import Flow
 from moxy.mail import Host
 from moxy.net.deadlines import NEVER, Sweeper
+from moxy.net.names import Names
 from moxy.net.steps import Answer
 from moxy.outbound import hiding
 from moxy.smtp import replies
@@ -43,6 +44,8 @@ class Ground:
     loop: asyncio.AbstractEventLoop
     hide: bool = True
     """Replace destinations' own names in their replies."""
+    names: Names = field(default_factory=Names)
+    """Who knows the hosts' addresses."""
     listening: frozenset[tuple[str, int]] = frozenset()
     """Addresses and ports we listen on ourselves: who is sent there is sent in a circle (T44)."""
     connect: float = 5.0
@@ -214,10 +217,7 @@ class Upstream(asyncio.Protocol):
                 else:
                     self._early(reply)
         except ReplyError as error:
-            if self.lent:
-                log.warning("protocol_error", destination=str(self.host), reason=str(error))
-            else:  # mostly a 421 that ends an idle session: its right (RFC 5321 §3.8)
-                log.debug("idle_connection_ended", destination=str(self.host), reason=str(error))
+            log.warning("protocol_error", destination=str(self.host), reason=str(error))
             self.lose(replies.DESTINATION_GARBLED)
         if sender.output:
             self.flush()
@@ -235,7 +235,7 @@ class Upstream(asyncio.Protocol):
             group.done(group.replies)
 
     def _early(self, reply: Reply) -> None:
-        """A verdict in the middle of content (T21). A refusal stands; anything else makes no sense there."""
+        """Unasked: 421 (T23, T24), or a verdict in the middle of content (T21), where only a refusal makes sense."""
         refused = reply.transient or reply.permanent
         self.lose(reply if refused else replies.DESTINATION_GARBLED)
 

@@ -34,8 +34,8 @@ def identity(runas: str) -> Identity:
             gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
         except KeyError:
             raise MoxyError(f"runas: there is no group `{group}` on this machine") from None
-    if uid == 0:
-        raise MoxyError("runas: root is no unprivileged user; name another, for example `nobody`")
+    if 0 in (uid, gid):
+        raise MoxyError("runas: root is no unprivileged user or group; name another, for example `nobody`")
     return Identity(name, uid, gid)
 
 

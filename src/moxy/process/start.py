@@ -36,6 +36,7 @@ def serve(
 ) -> None:
     """Serve on sockets that are bound already, as `user`, until told to stop. `ready` is called once we do."""
     os.environ.setdefault("UV_USE_IO_URING", "0")  # measured: plain epoll takes 12 µs less for each connection
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")  # half may look up names: a dead name server holds each for long
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     with daemon.pid_file(config.pid_file, user):

@@ -23,6 +23,7 @@ from typing import Final
 
 from moxy.smtp.content import END_OF_DATA
 from moxy.smtp.extension import Extensions
+from moxy.smtp.replies import CLOSING_CODE
 from moxy.smtp.reply import Reply, ReplyError, ReplyParser
 
 ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
@@ -38,10 +39,11 @@ GREETING: Final = b"220?"
 class Sender:
     """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
 
-    __slots__ = ("_awaited", "_parser", "_queued", "content_open", "extensions", "output")
+    __slots__ = ("_answered_early", "_awaited", "_parser", "_queued", "content_open", "extensions", "output")
 
     def __init__(self) -> None:
         self._parser = ReplyParser()
+        self._answered_early = False
         self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
         self._queued: deque[bytes] = deque()  # whole lines that may not leave yet
         self.output: list[bytes] = []
@@ -79,6 +81,7 @@ class Sender:
     def end_of_data(self) -> None:
         """Send the final dot: the destination may deliver. The content must be empty or end in CRLF."""
         self.content(END_OF_DATA)
+        self._refuse_what_came_before()
         self.content_open = False
         self._awaited.append(b".")
 
@@ -99,8 +102,10 @@ class Sender:
 
         One that comes while content is open closes it: the destination has refused the message before its end.
 
-        An unasked reply (421 in an idle session, RFC 5321 §3.8) and what is no reply at all raise ReplyError.
+        A 421 may come unasked (RFC 5321 §3.8); any other unasked reply, and what is no reply at all, raise ReplyError.
         """
+        if self._answered_early:
+            raise ReplyError("the destination answered before it was asked")
         reply = self._parser.next()
         if reply is None:
             return None
@@ -114,8 +119,8 @@ class Sender:
         return reply
 
     def _early(self, reply: Reply) -> Reply:
-        """A reply that nothing was asked for. In content it is a verdict before the dot (T21), elsewhere an error."""
-        if not self.content_open:
+        """A reply that nothing was asked for: in content a verdict before the dot (T21), 421 at any time (T24)."""
+        if not self.content_open and reply.code != CLOSING_CODE:
             raise ReplyError(f"the destination spoke unasked: {reply}")
         self.content_open = False
         return reply
@@ -137,6 +142,12 @@ class Sender:
             return not self.content_open
         return self.extensions.pipelining and awaited[-1] not in ENDS_GROUP
 
+    def _refuse_what_came_before(self) -> None:
+        """An answer that is older than its question is none: what is in the parser now was said to nobody."""
+        if not self._awaited and self._parser.pending:
+            self._answered_early = True
+
     def _send(self, line: bytes) -> None:
+        self._refuse_what_came_before()
         self._awaited.append(line[:4].upper())
         self.output.append(line + b"\r\n")
