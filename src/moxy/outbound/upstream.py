@@ -44,7 +44,7 @@ class Ground:
     loop: asyncio.AbstractEventLoop
     hide: bool = True
     """Replace destinations' own names in their replies."""
-    names: Names = field(default_factory=Names)
+    names: Names = field(default_factory=Names, compare=False)
     """Who knows the hosts' addresses."""
     listening: frozenset[tuple[str, int]] = frozenset()
     """Addresses and ports we listen on ourselves: who is sent there is sent in a circle (T44)."""
