@@ -209,8 +209,9 @@ class RelayDelivery:
         if upstream is None:
             return self._fail(replies.DESTINATION_LOST)
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
-        answer = self._passed_on(upstream, reply, Phase.DATA)
-        return answer if answer.intermediate else self._fail(answer)
+        if reply.code == replies.START_MAIL_INPUT.code:
+            return reply
+        return self._fail(self._passed_on(upstream, reply, Phase.DATA))
 
     def write(self, block: bytes) -> None:
         """Pass content on; see `moxy.delivery.Delivery`."""
