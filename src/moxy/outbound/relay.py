@@ -90,33 +90,31 @@ class RelayDelivery:
 
     async def _open(self, recipient: Recipient | None = None) -> Reply:
         """Find a connection and tell it the transaction so far, with the recipient asked for now if there is one."""
-        self._opening = True
-        reply = await self._find_and_tell(recipient)
-        self._opening = False
-        if self._opened is not None:
-            self._opened.set_result(None)
-            self._opened = None
-        return reply
-
-    async def _find_and_tell(self, recipient: Recipient | None) -> Reply:
         destination, session = self._destination, self._session
         now = self._loop.time()
         deadline = now + destination.ground.connect_total
-        for _ in range(ATTEMPTS):
-            leased = destination.take(session, now) or await destination.lease(session, deadline)
-            if isinstance(leased, Reply):
-                return self._fail(leased)
-            if self._aborted:
-                destination.give_back(session, leased, clean=True)
-                return replies.DESTINATION_LOST
-            used_before = leased.transactions > 0
-            self._take(leased)
-            reply = self._unfit(leased) or await self._tell(leased, recipient)
-            if self._aborted or not ((used_before and leased.lost is reply) or reply.code == replies.CLOSING_CODE):
-                return self._passed_on(leased, reply)
-            leased.lose(replies.DESTINATION_LOST)  # it was dead, or about to close: nothing was promised, so once more
-            self._upstream = None
-        return self._fail(replies.DESTINATION_LOST)
+        self._opening = True
+        try:
+            for _ in range(ATTEMPTS):
+                leased = destination.take(session, now) or await destination.lease(session, deadline)
+                if isinstance(leased, Reply):
+                    return self._fail(leased)
+                if self._aborted:
+                    destination.give_back(session, leased, clean=True)
+                    return replies.DESTINATION_LOST
+                used_before = leased.transactions > 0
+                self._take(leased)
+                reply = self._unfit(leased) or await self._tell(leased, recipient)
+                if self._aborted or not ((used_before and leased.lost is reply) or reply.code == replies.CLOSING_CODE):
+                    return self._passed_on(leased, reply)
+                leased.lose(replies.DESTINATION_LOST)  # dead, or about to close: nothing was promised, so once more
+                self._upstream = None
+            return self._fail(replies.DESTINATION_LOST)
+        finally:
+            self._opening = False
+            if self._opened is not None:
+                self._opened.set_result(None)
+                self._opened = None
 
     def _take(self, upstream: Upstream) -> None:
         upstream.transactions += 1
