@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from moxy.inbound.connection import UNREAD_LIMIT, ClientConnection
+from moxy.inbound.connection import EVENTS_AT_ONCE, UNREAD_LIMIT, ClientConnection
 from moxy.inbound.service import Bounds
 from moxy.outbound.upstream import WRITE_AHEAD
 from support.destination import Act, Destination, Phase, running_destination
@@ -183,7 +183,7 @@ async def test_a_destination_that_takes_nothing_for_two_minutes_is_given_up() ->
         connection = only(relay)
         await until(lambda: connection._flow.blocked, "Moxy to stop reading")
         relay.pass_time(121)
-        assert (await client.reply()).startswith("451 4.4.2")
+        assert (await client.reply()).startswith("451 4.4.2 The destination did not answer")
         assert not destination.messages
 
 
@@ -301,6 +301,18 @@ async def test_one_client_that_never_stops_asking_does_not_keep_the_others_waiti
         assert len(destination.messages) == 1
         for _ in range(200_000):
             assert (await flood.reply()).startswith("250")
+
+
+@scenario
+async def test_a_client_has_so_many_answers_in_one_turn_and_no_more() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        connection = only(relay)
+        connection.data_received(b"NOOP\r\n" * 1000)
+        assert connection._receiver.unread == 6 * (1000 - EVENTS_AT_ONCE)
+        assert not connection._reading
+        for _ in range(1000):
+            assert (await client.reply()).startswith("250")
+        await until(lambda: connection._reading, "Moxy to read on")
 
 
 @pytest.mark.parametrize("rest", [b"X", b"MAIL", b"\r"])

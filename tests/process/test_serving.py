@@ -7,9 +7,9 @@ import socket
 
 from moxy.accounting.record import Outcome
 from moxy.process import serving
-from support.destination import running_destination
+from support.destination import Act, Phase, running_destination
 from support.relay import route, running_relay
-from support.scenario import scenario
+from support.scenario import scenario, until
 from support.smtpclient import Client
 
 
@@ -50,3 +50,25 @@ async def test_who_is_cut_off_is_on_record_before_it_has_stopped() -> None:
         assert await client.reply() == ""
         assert not destination.messages
         await asyncio.sleep(0)
+
+
+@scenario
+async def test_a_verdict_is_waited_for_even_if_its_client_has_left() -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        destination.answers[Phase.FINAL] = Act.SILENCE
+        client = await Client.connect(relay.port)
+        await client.reply()
+        await client.ask("HELO client.test")
+        await client.begin(["a@one.test"])
+        await client.ask("DATA")
+        client.write(b"text\r\n.\r\n")
+        await until(lambda: destination.silences, "the dot at the destination")
+        client.reset()
+        await until(lambda: not relay.service.connections, "Moxy to notice")
+        stopping = asyncio.ensure_future(serving.stop(relay.service, [], 60))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        destination.release("250 2.0.0 taken")
+        await stopping
+        assert [record.outcome for record in relay.records] == [Outcome.DELIVERED]
