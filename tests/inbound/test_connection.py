@@ -293,11 +293,9 @@ async def test_one_client_that_never_stops_asking_does_not_keep_the_others_waiti
         connected(relay.port) as flood,
     ):
         flood.send(*["NOOP"] * 200_000)
-        loop = asyncio.get_running_loop()
         async with connected(relay.port) as client:
-            began = loop.time()
             assert (await client.deliver(["a@one.test"])).startswith("250")
-            assert loop.time() - began < 2
+            assert flood.replies.qsize() < 200_000  # it was not the last to be served
         assert len(destination.messages) == 1
         for _ in range(200_000):
             assert (await flood.reply()).startswith("250")
