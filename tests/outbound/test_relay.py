@@ -269,3 +269,19 @@ async def test_transactions_with_two_destinations_never_wait_for_each_other() ->
             assert all(verdict.startswith("250") for verdict in verdicts)
             assert (len(one.messages), len(two.messages)) == (20, 20)
             assert max(one.most_at_once, two.most_at_once) <= 2
+
+
+@scenario
+async def test_a_destination_that_closes_when_told_again_does_not_close_the_clients_session() -> None:
+    async with running_destination() as one, running_destination() as two:
+        routes = {"both.test": route(one.port, two.port), "one.test": route(one.port)}
+        async with running_relay(routes) as relay, connected(relay.port) as client:
+            await client.begin(["a@one.test"])
+            two.answers[Phase.RCPT] = "550 5.1.1 not here"
+            assert (await client.ask("RCPT TO:<b@both.test>")).startswith("550")
+            one.answers[Phase.MAIL] = "421 4.3.2 127.0.0.1 is closing"
+            reply = await client.ask("DATA")
+            assert reply.startswith("451 4.4.2")
+            assert "127.0.0.1" not in reply
+            assert (await client.ask("NOOP")).startswith("250")
+            assert not one.messages

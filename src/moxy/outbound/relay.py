@@ -187,24 +187,23 @@ class RelayDelivery:
         The destination is told again what it had agreed to after parking, and without those who were withdrawn.
         """
         self._asking += 1  # and for good: from here on the connection is needed to the end
+        upstream = self._upstream
         if self._failure is not None:
             return self._failure
-        if self._upstream is None:
+        if upstream is None:
             return await self._open()
         if self._withdrawn:
             # There is no way to take one recipient back: begin again with the others.
-            return await self._tell(self._upstream, None, b"RSET")
+            return self._passed_on(upstream, await self._tell(upstream, None, b"RSET"))
         return replies.OK
 
     async def data(self) -> Reply:
         """Ask to send content; see `moxy.delivery.Delivery`."""
-        self._asking += 1
-        if self._upstream is None or self._withdrawn or self._failure is not None:
-            reply = await self.prepare()
-            if not reply.positive:
-                return self._fail(reply)
+        reply = await self.prepare()
         upstream = self._upstream
-        if upstream is None:
+        if not reply.positive:
+            return self._fail(reply)
+        if upstream is None:  # aborted meanwhile
             return self._fail(replies.DESTINATION_LOST)
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
         if reply.code == replies.START_MAIL_INPUT.code:

@@ -261,7 +261,7 @@ class Upstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._full = False
-        if not self._groups:
+        if self.lent and not self._groups:
             self.deadline = NEVER
         if self.borrower is not None:
             self.borrower.flow.unblock()

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from collections.abc import Callable
 
 import uvloop
@@ -25,10 +26,16 @@ log = get_logger("moxy")
 
 
 def run(config: Config, *, detach: bool = False) -> None:
-    """Run Moxy until it is told to stop, in the background with `detach`. Raises MoxyError if it cannot start."""
+    """Run Moxy until it is told to stop, in the background with `detach`; then the process ends.
+
+    Raises MoxyError if it cannot start.
+    """
     user = privileges.required(config.runas)
     sockets = bind(config)
     serve(config, sockets, user, ready=daemon.detach() if detach else None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # at once: a name that is being looked up cannot be called off, and would hold us back for seconds
 
 
 def serve(
@@ -45,10 +52,7 @@ def serve(
             privileges.drop(user)
         _warn_of_unreadable_tables(config)
         _spare_the_collector()
-        try:
-            loop.run_until_complete(worker.serve(parts, sockets, ready))
-        finally:
-            loop.close()
+        loop.run_until_complete(worker.serve(parts, sockets, ready))  # not closed after: that waits for look-ups too
 
 
 def _warn_of_unreadable_tables(config: Config) -> None:

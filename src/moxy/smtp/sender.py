@@ -94,15 +94,14 @@ class Sender:
         return output[0] if len(output) == 1 else b"".join(output)
 
     def receive(self, block: bytes) -> None:
-        """Store octets from the destination. Raises ReplyError when no reply can be that long."""
+        """Store octets from the destination."""
         self._parser.feed(block)
 
     def next_reply(self) -> Reply | None:
         """The next reply, in the order of what was asked; None when more octets are needed.
 
-        One that comes while content is open closes it: the destination has refused the message before its end.
-
-        A 421 may come unasked (RFC 5321 §3.8); any other unasked reply, and what is no reply at all, raise ReplyError.
+        One that comes while content is open closes it: the destination has refused the message before its end. A 421
+        may come unasked (RFC 5321 §3.8); any other unasked reply, and what is no reply at all, raise ReplyError.
         """
         if self._answered_early:
             raise ReplyError("the destination answered before it was asked")
