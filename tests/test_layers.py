@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("smtp", "message"),  # L0 languages: pure, no input or output, no clock, no chance
     ("mail",),  # L1 nouns: what the languages speak of
-    ("net", "delivery"),  # L2 ground: sockets and deadlines; the seam between the two conversations
+    ("net", "delivery", "gdbm"),  # L2 ground: sockets, deadlines, GNU dbm files; the seam between the conversations
     ("routes", "policy", "accounting"),  # L3 capabilities: where to, whether, what happened
     ("inbound", "outbound"),  # L4 conversations: we are the server, we are the client; they meet in delivery
     ("config", "process", "control", "cli"),  # L5 machine: read the wishes, wire it all together, run it
@@ -43,6 +43,7 @@ LIBRARY = {
     "uvloop": lambda package: package not in PURE,
     "socket": lambda package: package in SYSTEM,
     "ssl": lambda package: package in SYSTEM,
+    "ctypes": lambda package: package == "gdbm",
     "os": lambda package: package not in PURE,
     "time": lambda package: package not in PURE,
     "random": lambda package: package not in PURE,
@@ -128,6 +129,7 @@ def test_every_package_has_its_place_in_the_table() -> None:
         ("moxy/smtp/receiver.py", "from time import monotonic"),
         ("moxy/mail/session.py", "from asyncio import Task"),
         ("moxy/outbound/pool.py", "import socket"),
+        ("moxy/routes/dbm.py", "import ctypes"),
     ],
 )
 def test_a_trespass_is_found(path: str, text: str) -> None:

@@ -9,7 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from moxy.accounting import filelog as module
-from moxy.accounting.filelog import BACKLOG_OCTETS, FLUSH_SECONDS, FOLLOW_SECONDS, RETRY_SECONDS, FileLog
+from moxy.accounting.filelog import (
+    BACKLOG_OCTETS,
+    FLUSH_SECONDS,
+    FOLLOW_SECONDS,
+    RETRY_SECONDS,
+    FileLog,
+    create_if_missing,
+)
 from moxy.accounting.record import Outcome, Record
 from moxy.accounting.textformat import LineFormat
 
@@ -119,6 +126,14 @@ def test_only_what_was_delivered_has_a_line(log, path, outcome, scheduler):
     assert not scheduler.calls
 
 
+def test_a_log_made_beforehand_is_for_owner_and_group_as_well(path):
+    assert create_if_missing(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.write_text("kept\n")
+    assert not create_if_missing(path)
+    assert path.read_text() == "kept\n"
+
+
 def test_the_file_is_for_owner_and_group_and_is_appended_to(path):
     before = os.umask(0)
     try:
@@ -126,7 +141,6 @@ def test_the_file_is_for_owner_and_group_and_is_appended_to(path):
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert os.path.samestat(os.fstat(log.descriptor), path.stat())
     log.record(record("a"))
     log.close()
     log = FileLog(path, FORMAT)

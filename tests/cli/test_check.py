@@ -51,7 +51,7 @@ def test_a_right_configuration_is_summed_up(tmp_path: Path) -> None:
         f"  routes domains: file {tmp_path}/moxy.db",
         "  routes others: everybody to beta",
         "  relay: from 127.0.0.1, 10.* through localhost:10025",
-        f"  log mail: {tmp_path}/moxy.log",
+        f"  log mail: lines in {tmp_path}/moxy.log",
     ]
 
 

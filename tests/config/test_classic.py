@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from moxy.config import classic
 from moxy.config.classic import DIRECTIVES
 from moxy.config.load import loads
-from moxy.config.schema import Config, FileLog, FileRoutes, NodbRoutes, NoLog
+from moxy.config.logs import FileLog, GdbmLog, NoLog, SysAndGdbmLog, SyslogLog
+from moxy.config.routes import DbmRoutes, FileRoutes, NodbRoutes
+from moxy.config.schema import Config
 from moxy.config.values import Endpoint
 from moxy.errors import ConfigError
 from moxy.mail import Host, Mode
@@ -133,10 +135,33 @@ def test_idle_directives_may_stay() -> None:
     assert config.log == {"log": NoLog(kind="nolog")}
 
 
-@pytest.mark.parametrize("kind", ["syslog", "gdbmlog", "sys_and_gdbmlog"])
-def test_other_logs_come_later(kind: str) -> None:
-    (problem,) = problems(f"dbname a\nlogtype {kind}\nlogfile_name b")
-    assert problem.startswith(f":2: logtype: `{kind}` comes with a later version")
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [
+        ("syslog", SyslogLog(kind="syslog", format="%msize", date_format="%T")),
+        ("gdbmlog", GdbmLog(kind="gdbmlog", path=Path("/b"))),
+        ("sys_and_gdbmlog", SysAndGdbmLog(kind="sys_and_gdbmlog", path=Path("/b"), format="%msize", date_format="%T")),
+    ],
+)
+def test_each_kind_of_log_takes_what_it_needs(kind: str, section: object) -> None:
+    config = conf(f"dbname a\nlogtype {kind}\nlogfile_name /b\nlog_format %msize\nlog_dateformat %T")
+    assert config.log == {"log": section}
+
+
+def test_a_gdbm_table_has_its_file_by_the_same_directive() -> None:
+    assert conf("dbtype dbm\ndbname /a").routes == {"db": DbmRoutes(kind="dbm", path=Path("/a"))}
+
+
+def test_what_the_machine_needs_can_be_said_as_well() -> None:
+    config = conf("dbname a\nworkers 4\npid_file /run/moxy.pid")
+    assert (config.workers, config.pid_file) == (4, Path("/run/moxy.pid"))
+
+
+@pytest.mark.parametrize("value", ["four", "0", "-1", "1.5"])
+def test_a_number_of_workers_that_is_none_is_told(value: str) -> None:
+    (problem,) = problems(f"dbname a\nworkers {value}")
+    assert problem.startswith(":2: workers: expected ")
+    assert value in problem
 
 
 def test_all_mistakes_are_told_at_once_by_line_and_directive() -> None:

@@ -40,7 +40,7 @@ def complaints_about(data: dict[str, Any]) -> list[tuple[KeyPath, str]]:
         ({"listener": {"a": {"listen": ["*:25", 3]}}}, ("listener", "a", "listen", 1), "expected an address"),
         ({"operator_log": {"level": []}}, ("operator_log", "level"), "expected `debug`, `info`, `warning` or `error`"),
         ({"operator_log": {"style": "jsn"}}, ("operator_log", "style"), "not `jsn`; did you mean `json`?"),
-        ({"routes": {"a": {"kind": "dbm"}}}, ("routes", "a", "kind"), "`dbm` comes with a later version; today"),
+        ({"log": {"a": {"kind": "gdbm"}}}, ("log", "a", "kind"), "not `gdbm`; did you mean `gdbmlog`?"),
         ({"routes": {"a": {"kind": "nodbb"}}}, ("routes", "a", "kind"), "not `nodbb`; did you mean `nodb`?"),
         ({"routes": {"a": {"kind": 3}}}, ("routes", "a", "kind"), "not `3`"),
         ({"relay": {"allow_from": ["::1"]}}, ("relay", "send_to"), "is missing: the hosts"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from moxy.config import load as loading
 from moxy.config.load import find_config, load, loads
-from moxy.config.schema import Config, FileRoutes
+from moxy.config.routes import FileRoutes
+from moxy.config.schema import Config
 from moxy.errors import ConfigError, Problem
 
 BAD = Path(__file__).parent / "bad"

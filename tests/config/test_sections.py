@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from moxy.config.schema import Config, Section
+from moxy.config.schema import Config
 from moxy.config.sections import Key, Part, parts
+from moxy.config.types import Section
+
+
+def every(model: type[Section]) -> list[type[Section]]:
+    """Those derived from a model, at any distance."""
+    return [derived for child in model.__subclasses__() for derived in (child, *every(child))]
 
 
 def key(section: str, name: str, kind: str = "") -> Key:
@@ -19,14 +25,18 @@ def test_all_sections_are_found_in_the_order_of_the_schema() -> None:
         ("timeouts", "", ""),
         ("destination", "", "alpha"),
         ("routes", "file", "domains"),
+        ("routes", "dbm", "customers"),
         ("routes", "nodb", "others"),
         ("delivery", "", ""),
         ("relay", "", ""),
         ("log", "filelog", "mail"),
+        ("log", "syslog", "syslog"),
+        ("log", "gdbmlog", "totals"),
+        ("log", "sys_and_gdbmlog", "both"),
         ("log", "nolog", "nothing"),
         ("operator_log", "", ""),
     ]
-    assert {part.model for part in parts()} == set(Section.__subclasses__())
+    assert {part.model for part in parts()} == {model for model in every(Section) if not model.__name__.startswith("_")}
 
 
 def test_every_section_and_every_key_is_documented() -> None:
@@ -40,7 +50,16 @@ def test_every_section_and_every_key_is_documented() -> None:
 
 def test_keys_of_the_top_are_values_and_no_sections() -> None:
     names = [key.name for key in parts()[0].keys]
-    assert names == ["hostname", "banner", "runas", "pid_file", "hide_destinations", "postmaster"]
+    assert names == [
+        "hostname",
+        "banner",
+        "runas",
+        "pid_file",
+        "workers",
+        "syslog_socket",
+        "hide_destinations",
+        "postmaster",
+    ]
     assert set(names) | {part.key for part in parts()[1:]} == set(Config.model_fields)
 
 
@@ -61,6 +80,12 @@ def test_a_key_without_default_has_an_example() -> None:
     pid_file = key("", "pid_file")
     assert (pid_file.required, pid_file.default, pid_file.form) == (False, "", "path")
     assert key("destination", "lease").form == key("delivery", "lease").form
+
+
+def test_the_kind_comes_first_and_what_kinds_share_last() -> None:
+    names = {part.kind: [key.name for key in part.keys] for part in parts() if part.key == "log"}
+    assert names["filelog"] == ["kind", "path", "format", "date_format"]
+    assert names["sys_and_gdbmlog"] == ["kind", "path", "facility", "format", "date_format"]
 
 
 def test_an_introduction_stands_at_the_first_section_of_its_key() -> None:

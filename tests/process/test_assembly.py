@@ -7,18 +7,15 @@ import os
 
 import pytest
 
-from moxy.accounting.filelog import FileLog
 from moxy.config.load import loads
 from moxy.config.schema import Config
-from moxy.errors import ConfigError, MoxyError
+from moxy.errors import ConfigError
 from moxy.inbound.service import Bounds, Patience
 from moxy.mail import Host, Mode, Route
 from moxy.outbound.destination import Settings
 from moxy.outbound.upstream import Ground
 from moxy.process.assembly import assemble
-from moxy.process.privileges import identity
 from moxy.smtp.address import ForwardPath
-from support.directories import UNPRIVILEGED, is_root
 
 CONFIGURATION = """
 hostname = "mx.moxy.test"
@@ -62,10 +59,10 @@ def loop():
     loop.close()
 
 
-def assembled(directory, loop, configuration=CONFIGURATION, user=None, table="one.test alpha\n"):
+def assembled(directory, loop, configuration=CONFIGURATION, table="one.test alpha\n"):
     (directory / "moxy.db").write_text(table)
     config = loads(configuration, str(directory / "moxy.toml"), "toml")
-    return assemble(config, frozenset({2525}), loop, user)
+    return assemble(config, frozenset({("127.0.0.1", 2525)}), loop)
 
 
 def found(loop, parts, address):
@@ -116,31 +113,17 @@ def test_a_changed_table_is_noticed_by_the_next_sweep(directory, loop):
     parts.recorder.close()
 
 
-def test_every_log_that_writes_is_a_sink(directory, loop):
-    parts = assembled(directory, loop)
-    assert [type(sink) for sink in parts.recorder.sinks] == [FileLog]
-    parts.recorder.close()
-
-
-@pytest.mark.skipif(not is_root(), reason="only root can give files away")
-def test_a_new_log_belongs_to_whom_moxy_becomes_and_an_old_one_stays_as_it_is(directory, loop):
-    user = identity(UNPRIVILEGED)
-    log = directory / "moxy.log"
-    assembled(directory, loop, user=user).recorder.close()
-    assert (log.stat().st_uid, log.stat().st_gid) == (user.uid, user.gid)
-    os.chown(log, 0, 0)
-    assembled(directory, loop, user=user).recorder.close()
-    assert log.stat().st_uid == 0
-
-
-def test_a_log_that_cannot_be_opened_is_told(directory, loop):
-    with pytest.raises(MoxyError, match=r"cannot open the log .*/no/log: No such file or directory"):
-        assembled(directory, loop, CONFIGURATION.replace('"moxy.log"', '"no/log"'))
-
-
 def test_a_table_that_cannot_be_used_is_told(directory, loop):
     with pytest.raises(ConfigError, match=r"moxy\.db:1: "):
         assembled(directory, loop, table="one.test\n")
+
+
+def test_each_of_several_workers_has_its_part_of_the_bounds(directory, loop):
+    parts = assembled(directory, loop, f"workers = 3\n{CONFIGURATION.replace('recipients = 200', 'sessions = 10')}")
+    (destination,) = parts.directory.destinations(found(loop, parts, "bob@one.test"))
+    assert parts.service.bounds.sessions == 3
+    assert destination.settings.connections == 13
+    parts.recorder.close()
 
 
 def test_what_is_not_configured_is_as_each_part_has_it_of_its_own(loop):

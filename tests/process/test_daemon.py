@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +30,10 @@ def pid_file(directory):
 
 
 @contextmanager
-def detached(directory: Path, pid_file: Path) -> Iterator[int]:
+def detached(directory: Path, pid_file: Path, top: str = "", sections: str = "") -> Iterator[int]:
     """The process number of a Moxy that went into the background; ended at the end, if it has not ended yet."""
-    configuration, port = written(directory, TABLE)
-    configuration.write_text(f'pid_file = "{pid_file}"\n{configuration.read_text()}')
+    configuration, port = written(directory, TABLE, sections)
+    configuration.write_text(f'pid_file = "{pid_file}"\n{top}{configuration.read_text()}')
     with Running(arguments("-c", str(configuration), "-d"), directory / "out", environment()) as starter:
         assert starter.wait() == 0, starter.text()
     with Running(["tail", "-f", "/dev/null"], directory / "patience") as patience:  # whose `wait_until` is used
@@ -73,8 +74,21 @@ def test_it_keeps_no_directory_busy(directory, pid_file):
         assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
 
 
-def test_its_log_goes_where_standard_error_went(directory, pid_file):
-    with detached(directory, pid_file):
+def test_its_log_goes_to_syslog(directory, pid_file):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.settimeout(PATIENCE)
+        daemon.bind(str(directory / "log"))
+        (directory / "log").chmod(0o777)
+        with detached(directory, pid_file, f'syslog_socket = "{directory}/log"\n') as pid:
+            told = daemon.recv(8192).decode()
+            assert told.startswith("<30>")  # daemon, info
+            assert f" moxy[{pid}]: " in told
+            assert "ready" in told
+    assert "ready" not in (directory / "out").read_text()
+
+
+def test_its_log_goes_where_standard_error_went_if_that_is_wanted(directory, pid_file):
+    with detached(directory, pid_file, sections='[operator_log]\nto = "stderr"\n'):
         assert '"ready"' in (directory / "out").read_text()
 
 

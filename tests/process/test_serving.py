@@ -72,3 +72,33 @@ async def test_a_verdict_is_waited_for_even_if_its_client_has_left() -> None:
         destination.release("250 2.0.0 taken")
         await stopping
         assert [record.outcome for record in relay.records] == [Outcome.DELIVERED]
+
+
+@scenario
+async def test_who_retires_lets_sessions_go_on_and_takes_no_new_ones() -> None:
+    async with running_relay({}) as relay:
+        bound = listener()
+        port = bound.getsockname()[1]
+        servers = await serving.accept(relay.service, [bound])
+        client = await Client.connect(port)
+        assert (await client.reply()).startswith("220 ")
+        retiring = asyncio.ensure_future(serving.retire(relay.service, servers, asyncio.Event(), 60))
+        assert (await client.ask("EHLO client.test")).startswith("250")
+        assert not retiring.done()
+        assert (await client.ask("QUIT")).startswith("221")
+        await retiring
+
+
+@scenario
+async def test_who_retires_stops_when_told_to() -> None:
+    async with running_relay({}) as relay:
+        bound = listener()
+        servers = await serving.accept(relay.service, [bound])
+        client = await Client.connect(bound.getsockname()[1])
+        assert (await client.reply()).startswith("220 ")
+        stop = asyncio.Event()
+        retiring = asyncio.ensure_future(serving.retire(relay.service, servers, stop, 60))
+        stop.set()
+        await retiring
+        assert relay.service.connections
+        await serving.stop(relay.service, servers, 0)

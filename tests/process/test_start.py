@@ -11,6 +11,7 @@ import pytest
 from moxy.config.load import loads
 from moxy.errors import MoxyError
 from moxy.process import start
+from moxy.process.listeners import Listeners
 from support.directories import is_root
 from support.moxy_commands import Sink, as_unprivileged, moxy, written
 from support.moxy_process import running
@@ -95,7 +96,7 @@ def test_others_than_root_are_told_why_a_low_port_is_refused():
 
     def check():
         with pytest.raises(MoxyError, match="ports below 1024 need root"):
-            start.bind(config)
+            Listeners(config)
 
     as_unprivileged(check)
 
@@ -108,15 +109,3 @@ def test_the_port_of_every_listener_can_be_told_on_the_command_line():
         "[::1]:2525",
         "*:2525",
     ]
-
-
-def test_all_endpoints_are_bound_or_none():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        used = taken.getsockname()[1]
-        config = loads(f'[listener.a]\nlisten = ["127.0.0.1:0", "127.0.0.1:{used}"]\n', "x", "toml")
-        with pytest.raises(MoxyError):
-            start.bind(config)
-    config = loads('[listener.a]\nlisten = ["127.0.0.1:0"]\n', "x", "toml")
-    (listener,) = start.bind(config)
-    assert listener.getsockname()[0] == "127.0.0.1"
-    listener.close()

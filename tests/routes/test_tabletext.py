@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from moxy.mail.route import Host, Mode, Route
 from moxy.routes import tabletext
-from moxy.routes.tabletext import read_table, split_line
+from moxy.routes.tabletext import read_entries, read_table, split_line
 
 ALPHA = Route((Host("alpha.example", 2525),), Mode.FAILOVER, "alpha")
 BETA = Route((Host("beta.example"),), Mode.ALL, "beta")
@@ -122,6 +122,24 @@ def test_a_word_is_a_host_where_there_are_no_destinations_or_it_has_a_port():
     assert read("a.org localhost")[0]["a.org"] == Route((Host("localhost"),))
     assert read("a.org alhpa:25", destinations={"alpha": ALPHA})[0]["a.org"] == Route((Host("alhpa"),))
     assert read("a.org m.org", destinations={"alpha": ALPHA})[0]["a.org"] == Route((Host("m.org"),))
+
+
+def test_values_may_be_read_by_another_parser_once_each():
+    read = []
+
+    def parse(text):
+        read.append(text)
+        if text == "bad":
+            raise ValueError("no good")
+        return text.upper()
+
+    entries, mistakes = read_entries([b"a.org x", b"b.org x", b"c.org bad", b"A.org y"], "moxy.db", parse)
+    assert entries == {"a.org": "X", "b.org": "X"}
+    assert [str(mistake) for mistake in mistakes] == [
+        "moxy.db:3: c.org: no good",
+        "moxy.db:4: a.org: stands in line 1 already",
+    ]
+    assert read == ["x", "bad", "y"]
 
 
 @pytest.mark.parametrize("line", ["a..org m:25\n", "a.org m:25\n"])

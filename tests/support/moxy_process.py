@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,11 @@ HOST_NAME = "mx.moxy.test"
 class Moxy(Running):
     """A running Moxy. Its operator's log is `text()`."""
 
-    def __init__(self, configuration: Path, port: int) -> None:
-        environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    def __init__(self, configuration: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
+        environment = os.environ | {"PYTHONPATH": str(SOURCE)} | (environment or {})
         arguments = [sys.executable, "-P", "-m", "moxy", "-c", str(configuration)]
         super().__init__(arguments, configuration.with_name("moxy.out"), environment)
+        self.configuration = configuration
         self.port = port
         self.record_file = configuration.with_name("moxy.log")
 
@@ -30,9 +31,14 @@ class Moxy(Running):
         """The lines of the filelog: one for each delivery."""
         return self.record_file.read_text().splitlines()
 
+    def workers(self) -> list[int]:
+        """The processes that serve clients."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def peak_memory(self) -> int:
-        """The most octets of memory that the process has had at once (VmHWM)."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
+        """The most octets of memory that its one worker has had at once (VmHWM)."""
+        (worker,) = self.workers()
+        status = Path(f"/proc/{worker}/status").read_text()
         kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(kibibytes) * 1024
 
@@ -53,9 +59,9 @@ def running_moxy(directory: Path, table: str, extra: str = "") -> Iterator[Moxy]
 
 
 @contextmanager
-def running(configuration: Path, port: int) -> Iterator[Moxy]:
+def running(configuration: Path, port: int, environment: Mapping[str, str] | None = None) -> Iterator[Moxy]:
     """Moxy with a whole configuration file, in either format, that has it listen on `port`. Stopped as above."""
-    with Moxy(configuration, port) as moxy:
+    with Moxy(configuration, port, environment) as moxy:
         moxy.wait_for_greeting(port)
         yield moxy
         status = moxy.stop()

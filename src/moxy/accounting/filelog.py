@@ -44,6 +44,15 @@ FILE_MODE: Final = 0o640
 log = get_logger("moxy.accounting")
 
 
+def create_if_missing(path: Path) -> bool:
+    """Make an empty log, as root may before it becomes somebody else; whether there was none. Raises OSError."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+    except FileExistsError:
+        return False
+    return True
+
+
 class FileLog:
     """Appends a line to the file at `path` for every record of a delivery that succeeded. Implements `Sink`.
 
@@ -71,11 +80,6 @@ class FileLog:
         self._troubles: set[str] = set()
         self._descriptor = _open(path)
         self._followed_at = clock()
-
-    @property
-    def descriptor(self) -> int:
-        """The open file's descriptor, so that a process about to give up root can give the file to its new user."""
-        return self._descriptor
 
     def record(self, record: Record) -> None:
         """Note the delivery, if it is one; written within FLUSH_SECONDS."""

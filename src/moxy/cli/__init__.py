@@ -16,7 +16,19 @@ import click
 from moxy import __version__
 from moxy.errors import MoxyError
 
-SUBCOMMANDS: Final = ("serve", "check", "describe", "lookup", "send", "sink", "demo")
+SUBCOMMANDS: Final = (
+    "serve",
+    "check",
+    "lookup",
+    "makedbm",
+    "stats",
+    "logalyze",
+    "send",
+    "sink",
+    "demo",
+    "describe",
+    "completion",
+)
 
 
 class Subcommands(click.Group):
@@ -67,9 +79,35 @@ def moxy(ctx: click.Context, config: Path | None, daemon: bool, port: int | None
 
 
 def main() -> None:
-    """The entry point: what goes wrong on purpose is told in its own words, never as a traceback."""
+    """The entry point of `moxy`."""
+    _run(moxy, "moxy")
+
+
+def moxymakedbm() -> None:
+    """The entry point of the original's `moxymakedbm`; `moxy makedbm` is the same."""
+    _run_tool("makedbm")
+
+
+def moxystats() -> None:
+    """The entry point of the original's `moxystats`; `moxy stats` is the same."""
+    _run_tool("stats")
+
+
+def moxylogalyze() -> None:
+    """The entry point of the original's `moxylogalyze`; `moxy logalyze` is the same."""
+    _run_tool("logalyze")
+
+
+def _run_tool(name: str) -> None:
+    command = moxy.get_command(click.Context(moxy), name)
+    assert command is not None  # noqa: S101 - a name among SUBCOMMANDS
+    _run(command, f"moxy{name}")
+
+
+def _run(command: click.Command, name: str) -> None:
+    """What goes wrong on purpose is told in its own words, never as a traceback."""
     try:
-        moxy(prog_name="moxy")
+        command(prog_name=name)
     except MoxyError as error:
-        print(f"moxy: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

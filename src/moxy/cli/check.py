@@ -13,11 +13,17 @@ from pathlib import Path
 
 import click
 
+from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
-from moxy.config.schema import Config, FileLog, FileRoutes
+from moxy.config.logs import FileLog, GdbmLog, Log, NoLog, SysAndGdbmLog, SyslogLog
+from moxy.config.routes import DbmRoutes, NodbRoutes, Routes
+from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
+from moxy.gdbm import LibraryMissing
+from moxy.gdbm.library import library
 from moxy.process.privileges import identity
 from moxy.process.tables import named_tables
+from moxy.routes.dbm import entry_problems
 
 
 @click.command("check")
@@ -29,7 +35,7 @@ def check(context: click.Context, file: Path | None) -> None:
         path = file or find_config()
         config = load(path)
         named_tables(config)
-        problems = list(machine_problems(config, path))
+        problems = [*table_problems(config), *machine_problems(config, path)]
     except ConfigError as error:
         problems = error.problems
     if problems:
@@ -41,6 +47,13 @@ def check(context: click.Context, file: Path | None) -> None:
         click.echo(f"  {line}")
 
 
+def table_problems(config: Config) -> Iterator[Problem]:
+    """Mistakes in tables that are not read as a whole when Moxy starts."""
+    for section in config.routes.values():
+        if isinstance(section, DbmRoutes):
+            yield from entry_problems(section.path, section.mode, config.destination_routes())
+
+
 def machine_problems(config: Config, path: Path) -> Iterator[Problem]:
     """What is right in itself, but not on this machine: a user or a directory that is not there."""
     if config.runas:
@@ -49,8 +62,13 @@ def machine_problems(config: Config, path: Path) -> Iterator[Problem]:
         except MoxyError as error:
             yield Problem(str(path), 0, "", str(error))
     for name, log in config.log.items():
-        if isinstance(log, FileLog) and not log.path.parent.is_dir():
+        if isinstance(log, FileLog | GdbmLog | SysAndGdbmLog) and not log.path.parent.is_dir():
             yield Problem(str(path), 0, f"log.{name}", f"there is no directory {log.path.parent}")
+        if isinstance(log, GdbmLog | SysAndGdbmLog):
+            try:
+                library()
+            except LibraryMissing as error:
+                yield Problem(str(path), 0, f"log.{name}", str(error))
 
 
 def summary(config: Config) -> Iterator[str]:
@@ -58,17 +76,37 @@ def summary(config: Config) -> Iterator[str]:
     yield f"host name {config.hostname}"
     for name, listener in config.listener.items():
         yield f"listener {name}: {_listed(listener.listen)}"
+    if config.workers > 1:
+        yield f"workers: {config.workers}"
     for name, table in config.routes.items():
-        source = f"file {table.path}" if isinstance(table, FileRoutes) else f"everybody to {_listed(table.hosts)}"
-        yield f"routes {name}: {source}"
+        yield f"routes {name}: {_source(table)}"
     if not config.routes:
         yield "routes: none, mail from clients that may not relay is refused"
     if config.relay.allow_from:
         yield f"relay: from {_listed(config.relay.allow_from)} through {_listed(config.relay.send_to)}"
     else:
         yield "relay: for nobody"
-    logs = [f"log {name}: {log.path}" for name, log in config.log.items() if isinstance(log, FileLog)]
+    logs = [f"log {name}: {_place(log, config)}" for name, log in config.log.items() if not isinstance(log, NoLog)]
     yield from logs or ["log: none"]
+
+
+def _source(table: Routes | Foreign) -> str:
+    if isinstance(table, Foreign):
+        return table.kind
+    return f"everybody to {_listed(table.hosts)}" if isinstance(table, NodbRoutes) else f"{table.kind} {table.path}"
+
+
+def _place(log: Log | Foreign, config: Config) -> str:
+    if isinstance(log, Foreign):
+        return log.kind
+    places = []
+    if isinstance(log, SyslogLog | SysAndGdbmLog):
+        places.append(f"syslog at {config.syslog_socket}, facility {log.facility}")
+    if isinstance(log, FileLog):
+        places.append(f"lines in {log.path}")
+    if isinstance(log, GdbmLog | SysAndGdbmLog):
+        places.append(f"totals in {log.path}")
+    return "; ".join(places)
 
 
 def _listed(items: Iterable[object]) -> str:

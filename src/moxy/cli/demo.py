@@ -27,6 +27,7 @@ from moxy.config.load import loads
 from moxy.config.schema import Config
 from moxy.net import listening
 from moxy.process import privileges, serving, start
+from moxy.process.listeners import Listeners
 from moxy.process.privileges import Identity
 
 DOMAINS: Final = ("one.test", "two.test")
@@ -65,10 +66,12 @@ def demo(port: int) -> None:
     sinks = dict(zip(DOMAINS, listening.bind((LOOPBACK, 0) for _ in DOMAINS), strict=True))
     with _directory(user) as directory:
         config = _configure(directory, port, sinks)
-        sockets = start.bind(config)
+        sockets = Listeners(config).sockets
         click.echo(_welcome(sockets[0], sinks))
         with _running(sinks, sockets, user):
-            start.serve(config, sockets, user)
+            if user is not None:
+                privileges.drop(user)
+            start.serve(config, sockets)
 
 
 @contextlib.contextmanager

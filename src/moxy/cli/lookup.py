@@ -8,6 +8,7 @@ answers by that.
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,10 @@ from moxy.config.schema import Config
 from moxy.errors import ConfigError
 from moxy.mail.route import Route
 from moxy.process.tables import build_relay, named_tables
+from moxy.routes import RouteTable
+from moxy.routes.dbm import DbmTable
+from moxy.routes.file import FileTable
+from moxy.routes.static import StaticTable
 from moxy.smtp.address import ForwardPath
 
 
@@ -75,12 +80,20 @@ def find(config: Config, path: ForwardPath, client: str) -> Finding | None:
     Raises ConfigError for tables that cannot be used.
     """
     for name, table in named_tables(config).items():
-        match = table.match(path)
+        match = _match(table, path)
         if match is not None:
             entry, route = match
             return Finding(route, f"{name}, {table}", entry)
     relay = build_relay(config).route_for(client)
     return Finding(relay, f"none; relayed for the client {client}", "none") if relay is not None else None
+
+
+def _match(table: RouteTable, path: ForwardPath) -> tuple[str, Route] | None:
+    """The entry and the route; a table of another package may know how to answer, but not by which entry."""
+    if isinstance(table, FileTable | DbmTable | StaticTable):
+        return table.match(path)
+    route = asyncio.run(table.lookup(path))
+    return None if route is None else ("unknown", route)
 
 
 def describe(finding: Finding) -> list[str]:

@@ -7,18 +7,19 @@ from pathlib import Path
 import click
 
 from moxy.cli import serving_options
+from moxy.config.load import find_config, load
+from moxy.config.schema import Config
+from moxy.process import start
 
 
 @click.command()
 @serving_options
 def serve(config: Path | None, daemon: bool, port: int | None) -> None:
     """Run the proxy."""
-    from moxy.accounting import operatorlog
-    from moxy.config.load import find_config, load
-    from moxy.process import start
+    path = (config or find_config()).absolute()  # in the background we are elsewhere
 
-    settings = load(config or find_config())
-    if port is not None:
-        settings = start.with_port(settings, port)
-    operatorlog.configure(settings.operator_log.level, settings.operator_log.style)
-    start.run(settings, detach=daemon)
+    def read() -> Config:
+        settings = load(path)
+        return settings if port is None else start.with_port(settings, port)
+
+    start.run(read, detach=daemon)

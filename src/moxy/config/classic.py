@@ -1,9 +1,9 @@
 """The original's format: `moxy.conf`, lines of `directive value`, mapped to the keys of the schema.
 
 A value ends at the end of its line or at a `#` behind white space; one that begins with a quote, double or single, ends
-at the next such quote, and nothing inside it is special. Directive names may be written in any case. `listen` and
-`hostname` are ours; everything else is the original's. Directives that another choice makes idle (`nodb_dest` under
-`dbtype file`) may stay.
+at the next such quote, and nothing inside it is special. Directive names may be written in any case. `listen`,
+`hostname`, `pid_file` and `workers` are ours; everything else is the original's. Directives that another choice makes
+idle (`nodb_dest` under `dbtype file`) may stay.
 
 Rules: a value is checked by the schema wherever the schema can; here only what the mapping itself needs. Tables have
 mode `all`, as in the original.
@@ -43,30 +43,48 @@ DIRECTIVES: Final = (
         "allowRelayFrom", ("relay", "allow_from"), "Clients that may send anywhere, with commas; `*` is any octet."
     ),
     Directive("sendRelayTo", ("relay", "send_to"), "Servers that take such mail, `host:port` with commas, in order."),
-    Directive("dbtype", ("routes", "db", "kind"), "The kind of table: `file` (default), `nodb`; `dbm` comes later."),
-    Directive("dbname", ("routes", "db", "path"), "The table's file, for `dbtype file`."),
+    Directive("pid_file", ("pid_file",), "The file that holds the process number. Default: none."),
+    Directive("workers", ("workers",), "Processes that serve clients. Default: 1."),
+    Directive("dbtype", ("routes", "db", "kind"), "The kind of table: `file` (default), `dbm`, `nodb`."),
+    Directive("dbname", ("routes", "db", "path"), "The table's file, for `dbtype file` and `dbtype dbm`."),
     Directive(
         "nodb_dest", ("routes", "db", "hosts"), "The servers for everyone, `host:port` with commas, for `dbtype nodb`."
     ),
     Directive(
         "logtype",
         ("log", "log", "kind"),
-        "The kind of log: `nolog` (default), `filelog`; `syslog`, `gdbmlog`, `sys_and_gdbmlog` come later.",
+        "The kind of log: `nolog` (default), `filelog`, `syslog`, `gdbmlog`, `sys_and_gdbmlog`.",
     ),
-    Directive("logfile_name", ("log", "log", "path"), "The log's file, for `logtype filelog`."),
-    Directive("log_format", ("log", "log", "format"), "The log's line."),
+    Directive(
+        "logfile_name",
+        ("log", "log", "path"),
+        "The log's file, for `logtype filelog`; for `gdbmlog` and `sys_and_gdbmlog`, the GNU dbm file of totals.",
+    ),
+    Directive("log_format", ("log", "log", "format"), "The line of `filelog`, `syslog` and `sys_and_gdbmlog`."),
     Directive("log_dateformat", ("log", "log", "date_format"), "How `%date` is written, in the letters of strftime."),
 )
 
 _BY_NAME: Final = {directive.name.lower(): directive for directive in DIRECTIVES}
 _LISTS: Final = frozenset({"allowRelayFrom", "sendRelayTo", "nodb_dest"})
-_TABLE_KEYS: Final = {"file": ("dbname",), "nodb": ("nodb_dest",)}
-_LOG_KEYS: Final = {"filelog": ("logfile_name", "log_format", "log_dateformat")}
+_NUMBERS: Final = frozenset({"workers"})
+_TABLE_KEYS: Final = {"nodb": ("nodb_dest",)}
+_OTHER_TABLES: Final = ("dbname",)
+"""The directives of `file` and `dbm`, and of kinds that other packages bring."""
+_LINE_KEYS: Final = ("log_format", "log_dateformat")
+_LOG_KEYS: Final = {
+    "nolog": (),
+    "filelog": ("logfile_name", *_LINE_KEYS),
+    "syslog": _LINE_KEYS,
+    "sys_and_gdbmlog": ("logfile_name", *_LINE_KEYS),
+}
+_OTHER_LOGS: Final = ("logfile_name",)
+"""The directive of `gdbmlog`, and of kinds that other packages bring."""
 
 _STATEMENT = re.compile(r"(?P<name>\S+)(?:\s+(?P<rest>.*))?", re.DOTALL)
 _QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>.*?)(?P=quote)\s*(?:\#.*)?""", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +142,9 @@ class _Reader:
     def _data(self) -> dict[str, Any]:
         """The file's settings in the shape of the schema."""
         data: dict[str, Any] = {}
-        chosen = ["hostname", "banner", "runas", "allowRelayFrom", "sendRelayTo", "dbtype", "logtype"]
-        chosen += _TABLE_KEYS.get(self._word("dbtype", "file"), ())
-        chosen += _LOG_KEYS.get(self._word("logtype", "nolog"), ())
+        chosen = ["hostname", "banner", "runas", "pid_file", "workers", "allowRelayFrom", "sendRelayTo"]
+        chosen += _TABLE_KEYS.get(self._word("dbtype", "file"), _OTHER_TABLES)
+        chosen += _LOG_KEYS.get(self._word("logtype", "nolog"), _OTHER_LOGS)
         for name in chosen:
             if name in self._settings:
                 self._put(data, name, self._settings[name].value)
@@ -139,7 +157,10 @@ class _Reader:
         *sections, key = _BY_NAME[name.lower()].path
         for section in sections:
             data = data.setdefault(str(section), {})
-        data[str(key)] = _split(value) if name in _LISTS else value
+        if name in _NUMBERS and _NUMBER.fullmatch(value):
+            data[str(key)] = int(value)
+        else:
+            data[str(key)] = _split(value) if name in _LISTS else value
 
     def _word(self, name: str, default: str) -> str:
         """The value of a directive that is one of a few words; in any case, like the names."""

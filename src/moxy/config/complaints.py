@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from moxy.config import kinds
 from moxy.config.parsed import KeyPath
-from moxy.config.schema import LATER_KINDS
 from moxy.config.sections import parts
 from moxy.config.values import listed, shown
 from moxy.routes.wording import nearest
@@ -46,7 +46,7 @@ def complaints(errors: Iterable[ErrorDetails]) -> Iterator[tuple[KeyPath, str]]:
 def _path(error: ErrorDetails) -> KeyPath:
     """pydantic's location without what it adds itself: the chosen kind of a section, and its mark for a bad name."""
     location = error["loc"]
-    if len(location) > 2 and location[0] in LATER_KINDS:
+    if len(location) > 2 and location[0] in kinds.GROUPS:
         location = location[:2] + location[3:]
     if location and location[-1] == "[key]":
         location = location[:-1]
@@ -64,7 +64,9 @@ def _message(error: ErrorDetails) -> str:
     if kind in ("literal_error", "enum"):
         return _one_of(_QUOTED_WORD.findall(context["expected"]), found)
     if kind == "union_tag_invalid":
-        return _unknown_kind(str(error["loc"][0]), _QUOTED_WORD.findall(context["expected_tags"]), context["tag"])
+        ours = _QUOTED_WORD.findall(context["expected_tags"])
+        foreign = [kind for kind in kinds.installed(str(error["loc"][0])) if kind not in ours]
+        return _one_of(ours + foreign, context["tag"])
     if kind in _TEXTS:
         return _TEXTS[kind].format(found=shown(found), **{str(key): value for key, value in context.items()})
     return error["msg"][:1].lower() + error["msg"][1:]
@@ -72,12 +74,6 @@ def _message(error: ErrorDetails) -> str:
 
 def _unknown_key(word: str, legal: list[str]) -> str:
     return f"unknown key {shown(word)}" + (nearest(word, legal) or f"; expected {listed(legal)}")
-
-
-def _unknown_kind(section: str, legal: list[str], word: str) -> str:
-    if word in LATER_KINDS[section]:
-        return f"`{word}` comes with a later version; today there is {listed(legal)}"
-    return _one_of(legal, word)
 
 
 def _one_of(legal: list[str], found: object) -> str:
@@ -88,5 +84,7 @@ def _one_of(legal: list[str], found: object) -> str:
 def _legal_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys of the section in which an unknown one stands; `location` is pydantic's, the kind still in it."""
     section = location[0] if len(location) > 1 else ""
-    part = next(part for part in parts() if part.key == section and (not part.kind or part.kind == location[2]))
-    return list(part.model.model_fields)
+    for part in parts():
+        if part.key == section and (not part.kind or part.kind == location[2]):
+            return list(part.model.model_fields)
+    return list(kinds.settings_of(section, location[2]).model_fields)

@@ -8,15 +8,18 @@ Bugs: contradictions between the keys of a section are looked for once each key 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from moxy.config import classic, toml, values
+from moxy.config import classic, kinds, toml, values
 from moxy.config.complaints import complaints
 from moxy.config.parsed import Parsed
 from moxy.config.schema import Config
+from moxy.config.sections import parts
 from moxy.config.types import Surroundings
 from moxy.errors import ConfigError, Problem
 from moxy.net.hostname import own_hostname
@@ -58,11 +61,12 @@ def loads(text: str, name: str, format: Format) -> Config:
     Raises ConfigError with all problems, in the order of their lines.
     """
     parsed = toml.parse(text, name) if format == "toml" else classic.parse(text, name)
-    problems = list(parsed.problems)
+    surroundings = _surroundings(parsed.data, name)
+    problems = [*parsed.problems, *_read_foreign(parsed, surroundings, name)]
     try:
-        config = Config.model_validate(parsed.data, context=_surroundings(parsed.data, name))
+        config = Config.model_validate(parsed.data, context=surroundings)
     except ValidationError as error:
-        problems += _problems(error, parsed, name)
+        problems += _problems(error.errors(include_url=False), parsed, name)
     if problems:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line))
     return _complete(config, name)
@@ -74,9 +78,39 @@ def _surroundings(data: dict[str, Any], name: str) -> Surroundings:
     return Surroundings(Path(name).absolute().parent, names)
 
 
-def _problems(error: ValidationError, parsed: Parsed, name: str) -> list[Problem]:
+def _read_foreign(parsed: Parsed, surroundings: Surroundings, name: str) -> Iterator[Problem]:
+    """Put what other packages make of the sections of their kinds in the place of these, and tell what is wrong."""
+    for section in kinds.GROUPS:
+        ours = {part.kind for part in parts() if part.key == section}
+        for key, keys in _tables(parsed.data.get(section)).items():
+            kind = keys.get("kind")
+            if not isinstance(kind, str) or kind in ours or kind not in kinds.installed(section):
+                continue
+            rest = {word: value for word, value in keys.items() if word != "kind"}
+            try:
+                parsed.data[section][key] = kinds.read(section, kind, rest, surroundings)
+                continue
+            except ValidationError as error:
+                errors = error.errors(include_url=False)
+                yield from _problems(
+                    [{**one, "loc": (section, key, kind, *one["loc"])} for one in errors], parsed, name
+                )
+            except ValueError as error:
+                word, line = parsed.place((section, key, "kind"))
+                yield Problem(name, line, word, str(error))
+            del parsed.data[section][key]
+
+
+def _tables(section: object) -> dict[str, dict[str, Any]]:
+    """The sub-sections of a section that are what they should be; the rest is the schema's to complain of."""
+    return (
+        {key: value for key, value in section.items() if isinstance(value, dict)} if isinstance(section, dict) else {}
+    )
+
+
+def _problems(errors: list[ErrorDetails], parsed: Parsed, name: str) -> list[Problem]:
     problems = []
-    for path, message in complaints(error.errors(include_url=False)):
+    for path, message in complaints(errors):
         key, line = parsed.place(path)
         problems.append(Problem(name, line, key, message))
     return problems

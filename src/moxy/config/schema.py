@@ -1,5 +1,7 @@
 """The schema: every key of the configuration, its type, default and documentation, declared once.
 
+The sections about tables stand in `routes`, those about logs in `logs`.
+
 `moxy.toml` is these models spelled in TOML; the original's `moxy.conf` is mapped to the same keys (`classic`). `moxy
 describe` and docs/configuration.md are made from the text under each field, so a key is documented here or nowhere.
 
@@ -10,13 +12,14 @@ Sources of the numbers: contract §4, RFC 5321 §4.5.3.
 """
 
 import re
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from moxy.config.logs import Log, OperatorLog
+from moxy.config.routes import Relay, Routes
 from moxy.config.types import (
-    Clients,
     Count,
     Duration,
     Endpoints,
@@ -26,11 +29,10 @@ from moxy.config.types import (
     HostMode,
     HostName,
     Hosts,
-    HostsOrDestination,
-    HostsOrNone,
     Line,
     Mailbox,
     Name,
+    Section,
     Size,
     check_weights,
     contradiction,
@@ -39,15 +41,6 @@ from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
 from moxy.smtp import limits
-
-LATER_KINDS = {"routes": ("dbm",), "log": ("syslog", "gdbmlog", "sys_and_gdbmlog")}
-"""Kinds of the original that are known by name and come with a later version."""
-
-
-class Section(BaseModel):
-    """Base of all sections."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def _everywhere() -> tuple[Endpoint, ...]:
@@ -185,120 +178,24 @@ class Destination(Section):
         return self
 
 
-class FileRoutes(Section):
-    """A table of domains and addresses in a text file, read again whenever it changes."""
-
-    kind: Literal["file"]
-    """A text file."""
-
-    path: File = Field(examples=["moxy.db"])
-    """The file, with lines of `domain host:port[,host:port...]`. A relative path starts where this file is."""
-
-    mode: HostMode = Mode.ALL
-    """How the hosts of one line share its mail; `all`, as in the original, gives every host every message."""
-
-
-class NodbRoutes(Section):
-    """The same hosts for every recipient: for counting mail, or for one server behind Moxy. Ask it last: it knows
-    everybody.
-    """
-
-    kind: Literal["nodb"]
-    """No table at all."""
-
-    hosts: HostsOrDestination = Field(examples=[[Host("127.0.0.1", 10025)]])
-    """The servers; or the name of one `[destination.NAME]`, whose mode then holds. Where there are destinations, a
-    host needs a dot or a port."""
-
-    mode: HostMode = Mode.ALL
-    """How the hosts share the mail; `all`, as in the original, gives every host every message."""
-
-    @model_validator(mode="after")
-    def _name_stands_alone(self) -> "NodbRoutes":
-        for index, host in enumerate(self.hosts):
-            if isinstance(host, str) and len(self.hosts) > 1:
-                message = f"the destination `{host}` must stand alone: it has hosts of its own"
-                raise contradiction(message, "hosts", index)
-        check_weights(self.hosts, self.mode)
-        return self
-
-    def route(self, destinations: Mapping[str, Route]) -> Route:
-        """Where this table sends everybody; `destinations` are those of `Config.destination_routes`."""
-        first = self.hosts[0]
-        if isinstance(first, str):
-            return destinations[first]
-        return Route(tuple(host for host in self.hosts if isinstance(host, Host)), self.mode)
-
-
-class Relay(Section):
-    """Who may send mail to anywhere, and the mail server that takes it from there. Both keys, or neither."""
-
-    allow_from: Clients = Field(default=(), examples=[["127.0.0.1", "::1", "192.168.*.*", "2001:db8::/32"]])
-    """Client addresses: exact ones, networks, or IPv4 octets with `*`. Everybody else reaches only the domains of the
-    tables.
-    """
-
-    send_to: HostsOrNone = Field(default=(), examples=[["127.0.0.1:10025"]])
-    """The servers that deliver such mail, in order: the next is asked when one does not answer."""
-
-    @model_validator(mode="after")
-    def _both_or_neither(self) -> "Relay":
-        if self.allow_from and not self.send_to:
-            raise contradiction("is missing: the hosts that take the mail of the clients allowed to relay", "send_to")
-        if self.send_to and not self.allow_from:
-            raise contradiction("is missing: the clients that may relay through these hosts", "allow_from")
-        return self
-
-    @property
-    def route(self) -> Route | None:
-        """Where mail for unknown domains goes; None where nobody may relay."""
-        return Route(self.send_to, Mode.FAILOVER) if self.send_to else None
-
-
-class FileLog(Section):
-    """A line of text for each message at each destination."""
-
-    kind: Literal["filelog"]
-    """A text file."""
-
-    path: File = Field(examples=["/var/log/moxy/moxy.log"])
-    """The file, created if missing. A relative path starts where this file is."""
-
-    format: Line = "%date: %msize bytes from <%sender> [%shost] to [%dhost] for '%rcpts'"
-    """The line: `%shost` the client's address, `%sender` the reverse-path, `%dhost` the destination's host:port,
-    `%rcpts` the recipients with commas, `%msize` octets of the message, `%date` the local time.
-    """
-
-    date_format: Line = "%d/%m/%y %T %z"
-    """How `%date` is written, in the letters of strftime."""
-
-
-class NoLog(Section):
-    """Nothing is written: saves space, and hides everything."""
-
-    kind: Literal["nolog"]
-    """No log."""
-
-
-class OperatorLog(Section):
-    """What Moxy tells whoever runs it, on standard error: starts, stops, troubles. No line for each message."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least weight that is told."""
-
-    style: Literal["auto", "human", "json"] = "auto"
-    """`human` lines, `json` objects, or `auto`: human on a terminal, JSON elsewhere."""
-
-
-Routes = Annotated[FileRoutes | NodbRoutes, Field(discriminator="kind")]
-Log = Annotated[FileLog | NoLog, Field(discriminator="kind")]
-
-
 def _banner(text: str) -> str:
     """RFC 5321 §4.2: the greeting is printable ASCII, and with the host name it must fit a reply line of 512 octets."""
     if not re.fullmatch(r"[ -~]{0,200}", text):
         raise ValueError("expected at most 200 characters of printable ASCII")
     return text
+
+
+def _files_differ(logs: dict[str, Log]) -> dict[str, Log]:
+    """No file for two logs: totals would count twice, and lines stand among totals."""
+    taken: dict[Path, str] = {}
+    for name, log in logs.items():
+        path = getattr(log, "path", None)
+        if path is None:
+            continue
+        if path in taken:
+            raise contradiction(f"`{path}` already belongs to [log.{taken[path]}]", name, "path")
+        taken[path] = name
+    return logs
 
 
 def _user(text: str) -> str:
@@ -339,6 +236,14 @@ class Config(Section):
     pid_file: File | None = Field(default=None, examples=["/run/moxy/moxy.pid"])
     """The file that holds the process number while Moxy runs. Left out: none is written."""
 
+    workers: Annotated[Count, Field(le=256)] = 1
+    """Processes that serve clients, for machines with several cores. They share the bounds of `[limits]` and
+    `[delivery]` that count sessions and connections: each has its part.
+    """
+
+    syslog_socket: File = Path("/dev/log")
+    """The socket of the local syslog daemon, for the logs that go there."""
+
     hide_destinations: Flag = True
     """Whether names and addresses of destinations are replaced in the replies that reach clients, so that the servers'
     location stays hidden.
@@ -356,14 +261,16 @@ class Config(Section):
 
     timeouts: Timeouts = Timeouts()
     destination: dict[Name, Destination] = Field(default={}, examples=["alpha"])
-    routes: dict[Name, Routes] = Field(default={}, examples=["domains", "others"])
+    routes: dict[Name, Routes] = Field(default={}, examples=["domains", "customers", "others"])
     """Tables that tell where a recipient's mail goes. They are asked in the order of the file; the first that knows the
     recipient decides. A recipient whom none knows is refused, unless the client may relay.
     """
 
     delivery: Delivery = Delivery()
     relay: Relay = Relay()
-    log: dict[Name, Log] = Field(default={}, examples=["mail", "nothing"])
+    log: Annotated[dict[Name, Log], AfterValidator(_files_differ)] = Field(
+        default={}, examples=["mail", "syslog", "totals", "both", "nothing"]
+    )
     """Logs of what was delivered. Any number; none by default."""
 
     operator_log: OperatorLog = OperatorLog()

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge
 from pydantic.fields import FieldInfo
 
-from moxy.config import schema
-from moxy.config.schema import Config, Section
-from moxy.config.types import Form
+from moxy.config import logs, routes, schema
+from moxy.config.schema import Config
+from moxy.config.types import Form, Section
 from moxy.config.values import listed
 
 
@@ -61,9 +61,12 @@ class Part:
 
     @property
     def keys(self) -> list[Key]:
-        """The keys that hold values, in the order of the schema."""
-        fields = self.model.model_fields
-        return [_key(self.model, name, field) for name, field in fields.items() if not _models(field.annotation)]
+        """The keys that hold values, in the order of the schema: `kind` first, those shared with other kinds last."""
+        fields = [(name, field) for name, field in self.model.model_fields.items() if not _models(field.annotation)]
+        own = self.model.__annotations__
+        return [
+            _key(self.model, *item) for item in sorted(fields, key=lambda item: (item[0] != "kind", item[0] not in own))
+        ]
 
 
 @cache
@@ -103,7 +106,7 @@ def _key(model: type[Section], name: str, field: FieldInfo) -> Key:
     written = "" if default is None else _write(default, form)
     return Key(
         name,
-        _documentation()[f"{model.__name__}.{name}"],
+        next(text for owner in model.__mro__ if (text := _documentation().get(f"{owner.__name__}.{name}"))),
         form.name + least.replace('"', ""),
         written,
         _write(field.examples[0], form) if field.examples else written or form.write(get_args(field.annotation)[0]),
@@ -130,7 +133,8 @@ def _write(value: Any, form: Form) -> str:
 def _documentation() -> dict[str, str]:
     """The texts of the schema's classes (`Limits`) and of their fields (`Limits.hops`), each as one paragraph."""
     texts = {}
-    classes = [node for node in ast.parse(inspect.getsource(schema)).body if isinstance(node, ast.ClassDef)]
+    modules = [ast.parse(inspect.getsource(module)) for module in (schema, routes, logs)]
+    classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
     for node in classes:
         texts[node.name] = ast.get_docstring(node) or ""
         for field, text in zip(node.body, node.body[1:], strict=False):

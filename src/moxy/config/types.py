@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from moxy.config import values
@@ -20,6 +20,12 @@ from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode
 from moxy.mail.client import ClientPattern
 from moxy.routes.hosts import refuse_unknown_name
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys are errors, nothing is converted silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)

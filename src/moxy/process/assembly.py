@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 
-from moxy.accounting import Sink
-from moxy.accounting.filelog import FileLog
 from moxy.accounting.recorder import Recorder
-from moxy.accounting.textformat import LineFormat
 from moxy.config import schema
-from moxy.errors import MoxyError
 from moxy.inbound.service import Bounds, Patience, Service
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.upstream import Ground
-from moxy.process.privileges import Identity
+from moxy.process.logs import open_sinks
 from moxy.process.tables import build_relay, build_tables
 
 
@@ -32,13 +27,8 @@ class Parts:
     """Seconds that transactions under way may take when we stop."""
 
 
-def assemble(
-    config: schema.Config,
-    listening: frozenset[tuple[str, int]],
-    loop: asyncio.AbstractEventLoop,
-    user: Identity | None = None,
-) -> Parts:
-    """Build it all. `listening` is where we do; `user` is who will own the files made here.
+def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop: asyncio.AbstractEventLoop) -> Parts:
+    """Build it all, for one of the configuration's workers. `listening` is where we do.
 
     Raises ConfigError for a route table, MoxyError for a log, that cannot be used.
     """
@@ -59,9 +49,9 @@ def assemble(
         idle=times.idle,
         prove=times.prove,
     )
-    named = {name: _settings(config.connection_settings(name)) for name in config.destination}
-    directory = SmtpDirectory(ground, _settings(config.delivery), named)
-    recorder = Recorder(_sinks(config, loop, user))
+    named = {name: _settings(config.connection_settings(name), config.workers) for name in config.destination}
+    directory = SmtpDirectory(ground, _settings(config.delivery, config.workers), named)
+    recorder = Recorder(open_sinks(config, loop.call_later))
     service = Service(
         hostname=config.hostname,
         routes=tables,
@@ -70,7 +60,7 @@ def assemble(
         sweeper=sweeper,
         banner=config.banner,
         patience=Patience(times.hello, times.command, times.block, times.content, times.minimum_rate),
-        bounds=_bounds(config.limits),
+        bounds=_bounds(config.limits, config.workers),
         relay=build_relay(config).route_for,
         postmaster=config.postmaster,
     )
@@ -78,25 +68,14 @@ def assemble(
     return Parts(service, directory, recorder, times.drain)
 
 
-def _bounds(limits: schema.Limits) -> Bounds:
-    return Bounds(**limits.model_dump())
+def _bounds(limits: schema.Limits, workers: int) -> Bounds:
+    return Bounds(**limits.model_dump() | {"sessions": _share(limits.sessions, workers)})
 
 
-def _settings(section: schema.Delivery) -> Settings:
-    return Settings(**section.model_dump())
+def _settings(section: schema.Delivery, workers: int) -> Settings:
+    return Settings(**section.model_dump() | {"connections": _share(section.connections, workers)})
 
 
-def _sinks(config: schema.Config, loop: asyncio.AbstractEventLoop, user: Identity | None) -> list[Sink]:
-    return [_file_log(section, loop, user) for section in config.log.values() if isinstance(section, schema.FileLog)]
-
-
-def _file_log(section: schema.FileLog, loop: asyncio.AbstractEventLoop, user: Identity | None) -> FileLog:
-    """Open the log while we may; it then belongs to whom we become, who must be able to open it again."""
-    existed = section.path.exists()
-    try:
-        log = FileLog(section.path, LineFormat(section.format, section.date_format), loop.call_later)
-        if user is not None and not existed:
-            os.fchown(log.descriptor, user.uid, user.gid)
-    except OSError as error:
-        raise MoxyError(f"cannot open the log {section.path}: {error.strerror}") from error
-    return log
+def _share(bound: int, workers: int) -> int:
+    """One worker's part of what all of them together may have."""
+    return max(1, bound // workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ def detach() -> Callable[[], None]:
     """Go on as a process of its own session, without a terminal. Call it before anything that a fork would break.
 
     The calling process waits until what is returned here is called: then it exits with 0, or with 1 if the new process
-    ended before. Until then the new one may still complain on standard error; after, that goes nowhere if it is a
-    terminal, and stays where it was sent if not.
+    ended before. Until then the new one may still complain on standard error; after, that stays if it is a file, and
+    goes nowhere if not: who reads a pipe would wait for our end.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -30,11 +31,12 @@ def detach() -> Callable[[], None]:
     if os.fork():
         os._exit(0)  # the one that leads the session: so nobody in it can get a terminal again
     os.chdir("/")
+    os.umask(0o027)
 
     def ready() -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
-            if descriptor < 2 or os.isatty(descriptor):
+            if descriptor < 2 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.dup2(null, descriptor)
         os.close(null)
         os.write(writing, b"1")
@@ -51,6 +53,7 @@ def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
         return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        os.fchmod(descriptor, 0o644)  # whatever the umask: others are meant to read it
         os.write(descriptor, f"{os.getpid()}\n".encode())
         if user is not None:
             os.fchown(descriptor, user.uid, user.gid)

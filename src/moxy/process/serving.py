@@ -35,6 +35,17 @@ async def accept(service: Service, sockets: Sequence[socket.socket]) -> list[asy
     ]
 
 
+async def retire(service: Service, servers: Sequence[asyncio.Server], stop: asyncio.Event, patience: float) -> None:
+    """Take no new client, and let those who are here go on for `patience` seconds, or until `stop` is set."""
+    loop = asyncio.get_running_loop()
+    for server in servers:
+        server.close()
+    deadline = loop.time() + patience
+    await asyncio.sleep(GLANCE)  # who was taken at the last moment is not among the connections yet
+    while service.connections and not stop.is_set() and loop.time() < deadline:
+        await asyncio.sleep(GLANCE)
+
+
 async def stop(service: Service, servers: Sequence[asyncio.Server], patience: float) -> None:
     """Take no new client, and let transactions under way finish for `patience` seconds.
 

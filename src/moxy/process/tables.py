@@ -5,10 +5,16 @@ One place for it, so that `moxy lookup` asks exactly what the server asks.
 
 from __future__ import annotations
 
-from moxy.config.schema import Config, FileRoutes
+from collections.abc import Mapping
+
+from moxy.config.kinds import Foreign
+from moxy.config.routes import DbmRoutes, FileRoutes, Routes
+from moxy.config.schema import Config
 from moxy.errors import ConfigError, Problem
+from moxy.mail.route import Route
 from moxy.routes import RouteTable
 from moxy.routes.chained import ChainedTable
+from moxy.routes.dbm import DbmTable
 from moxy.routes.file import FileTable
 from moxy.routes.relay import RelayPolicy
 from moxy.routes.static import StaticTable
@@ -20,22 +26,30 @@ def build_tables(config: Config) -> RouteTable:
     return tables[0] if len(tables) == 1 else ChainedTable(tables)
 
 
-def named_tables(config: Config) -> dict[str, FileTable | StaticTable]:
+def named_tables(config: Config) -> dict[str, RouteTable]:
     """The tables by name, in the order in which they are asked. Raises ConfigError as `build_tables` does."""
     destinations = config.destination_routes()
-    tables: dict[str, FileTable | StaticTable] = {}
+    tables: dict[str, RouteTable] = {}
     problems: list[Problem] = []
     for name, section in config.routes.items():
-        if not isinstance(section, FileRoutes):
-            tables[name] = StaticTable(section.route(destinations))
-            continue
         try:
-            tables[name] = FileTable(section.path, section.mode, destinations)
+            tables[name] = _table(section, destinations)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
     return tables
+
+
+def _table(section: Routes | Foreign, destinations: Mapping[str, Route]) -> RouteTable:
+    if isinstance(section, Foreign):
+        foreign: RouteTable = section.made()
+        return foreign
+    if isinstance(section, FileRoutes):
+        return FileTable(section.path, section.mode, destinations)
+    if isinstance(section, DbmRoutes):
+        return DbmTable(section.path, section.mode, destinations)
+    return StaticTable(section.route(destinations))
 
 
 def build_relay(config: Config) -> RelayPolicy:

@@ -1,4 +1,11 @@
-"""One event loop at work: accept, serve, and stop without losing a message."""
+"""One event loop at work: accept, serve, and stop without losing a message.
+
+    SIGTERM   no new client; transactions under way may finish, then 421 (`serving.stop`)
+    SIGUSR2   no new client; those who are here finish their sessions, and then as above. So an old configuration ends
+    SIGUSR1   open the logs anew
+
+It also stops when its lifeline, the end of a pipe, says that who started it is gone.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +13,45 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from structlog import get_logger
 
 from moxy.process import serving
 from moxy.process.assembly import Parts
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
 log = get_logger("moxy")
 
 
-async def serve(parts: Parts, sockets: Sequence[socket.socket], ready: Callable[[], None] | None = None) -> None:
-    """Serve on `sockets` until SIGTERM or SIGINT; then drain and close everything. SIGUSR1 reopens the logs.
-
-    `ready` is called when the first client may come.
-    """
+async def serve(
+    parts: Parts, sockets: Sequence[socket.socket], ready: Callable[[], None], lifeline: int | None = None
+) -> None:
+    """Serve on `sockets` until told to stop; then drain and close everything. `ready`: the first client may come."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGUSR1, parts.recorder.reopen)
+    stop, retire = asyncio.Event(), asyncio.Event()
+    for number, heed in zip(SIGNALS, (stop.set, stop.set, parts.recorder.reopen, retire.set), strict=True):
+        loop.add_signal_handler(number, heed)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by who started us, until we could heed them
     servers = await serving.accept(parts.service, sockets)
-    log.info("ready", listening=[serving.place(listener) for listener in sockets])
-    if ready is not None:
-        ready()
-    await stop.wait()
+    ready()
+    await _first(stop, retire)
+    if lifeline is not None:
+        loop.remove_reader(lifeline)  # its end would be told again and again
     log.info("draining", clients=len(parts.service.connections))
+    if not stop.is_set():
+        await serving.retire(parts.service, servers, stop, parts.drain)
     await serving.stop(parts.service, servers, parts.drain)
     parts.directory.close()
     parts.recorder.close()
     parts.service.routes.close()
-    log.info("stopped")
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()

@@ -11,7 +11,8 @@ Rules:
 - Blanks and tabs separate; a comment starts with `#` at the start of a line or after a blank. A local part in quotes
   may hold both.
 - Every mistake is reported, with its line (up to PROBLEMS_LIMIT).
-- Equal values share one Route: a table of a million domains has few destinations, and must load in seconds.
+- Equal values are read once and share what comes of it, a Route as a rule: a table of a million domains has few
+  destinations, and must load in seconds.
 - A value may be the name of a destination (`hosts.refuse_unknown_name` tells it from a host).
 
 Bugs: a local part that starts with `#` must be written with quotes, `"#1"@example.org`.
@@ -22,8 +23,8 @@ from __future__ import annotations
 import codecs
 import re
 from array import array
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Generic, TypeVar
 
 from moxy.errors import Problem
 from moxy.mail.route import Mode, Route
@@ -38,6 +39,8 @@ _KEY: Final = re.compile(r'"(?:[^"\\]|\\.)*"[^ \t]*|[^ \t]+')
 _COMMENT: Final = re.compile(r"(?:^|[ \t])#.*")
 _BLANKS: Final = " \t\r\n"
 
+T = TypeVar("T")
+
 
 def read_table(
     lines: Iterable[bytes], file: str, mode: Mode, destinations: Mapping[str, Route]
@@ -47,7 +50,12 @@ def read_table(
     `file` is the name that the problems tell. `mode` is how the hosts of a value share the mail; `destinations` are
     the routes that a value may name instead.
     """
-    reader = _Reader(file, mode, destinations)
+    return read_entries(lines, file, lambda value: route_of(value, mode, destinations))
+
+
+def read_entries(lines: Iterable[bytes], file: str, parse: Callable[[str], T]) -> tuple[dict[str, T], list[Problem]]:
+    """As `read_table`, for whatever `parse` makes of the text of a value; it raises ValueError for a bad one."""
+    reader = _Reader(file, parse)
     given_up = []
     for number, octets in enumerate(lines, 1):
         reader.read(number, octets)
@@ -56,6 +64,18 @@ def read_table(
             break
     reader.report_repetitions()
     return reader.entries, sorted(reader.problems, key=lambda problem: problem.line) + given_up
+
+
+def route_of(value: str, mode: Mode, destinations: Mapping[str, Route]) -> Route:
+    """The route that the value of an entry spells: a name among `destinations`, or hosts that share the mail by `mode`.
+
+    Raises ValueError, with a text that says what was expected.
+    """
+    route = destinations.get(value)
+    if route is None:
+        refuse_unknown_name(value, destinations)
+        route = Route(parse_hosts(value), mode)
+    return route
 
 
 def split_line(line: str) -> tuple[str, str] | None:
@@ -69,16 +89,15 @@ def split_line(line: str) -> tuple[str, str] | None:
     return line[:end], (_COMMENT.sub("", value) if "#" in value else value).strip(_BLANKS)
 
 
-class _Reader:
+class _Reader(Generic[T]):
     """A table in the making."""
 
-    def __init__(self, file: str, mode: Mode, destinations: Mapping[str, Route]) -> None:
-        self.entries: dict[str, Route] = {}
+    def __init__(self, file: str, parse: Callable[[str], T]) -> None:
+        self.entries: dict[str, T] = {}
         self.problems: list[Problem] = []
         self._file = file
-        self._mode = mode
-        self._destinations = destinations
-        self._routes: dict[str, Route] = {}
+        self._parse = parse
+        self._values: dict[str, T] = {}
         self._line_numbers = array("L")  # of the entries, in their order: a dict of them would double the memory
         self._repetitions: list[tuple[int, str]] = []
 
@@ -89,16 +108,16 @@ class _Reader:
             fields = split_line(_decoded(number, octets))
             if fields is None:
                 return
-            spelled, value = fields
+            spelled, text = fields
             key = normal_key(spelled)
-            route = self._routes.get(value) or self._new_route(value)
+            value = self._values.get(text) or self._new_value(text)
         except ValueError as error:
             self.problems.append(Problem(self._file, number, harmless(spelled), str(error)))
             return
         if key in self.entries:
             self._repetitions.append((number, key))
         else:
-            self.entries[key] = route
+            self.entries[key] = value
             self._line_numbers.append(number)
 
     @property
@@ -113,13 +132,9 @@ class _Reader:
         for number, key in self._repetitions:
             self.problems.append(Problem(self._file, number, harmless(key), f"stands in line {first[key]} already"))
 
-    def _new_route(self, value: str) -> Route:
-        route = self._destinations.get(value)
-        if route is None:
-            refuse_unknown_name(value, self._destinations)
-            route = Route(parse_hosts(value), self._mode)
-        self._routes[value] = route
-        return route
+    def _new_value(self, text: str) -> T:
+        value = self._values[text] = self._parse(text)
+        return value
 
 
 def _decoded(number: int, octets: bytes) -> str:

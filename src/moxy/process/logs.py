@@ -1,0 +1,70 @@
+"""From the configuration to the logs: the sinks of the accounting, and where the operator's log goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from moxy.accounting import Sink, filelog, operatorlog, totalsfile
+from moxy.accounting.filelog import FileLog
+from moxy.accounting.gdbmlog import GdbmLog
+from moxy.accounting.syslog import SyslogLog
+from moxy.accounting.textformat import LineFormat
+from moxy.config import logs
+from moxy.config.kinds import Foreign
+from moxy.config.schema import Config
+from moxy.errors import MoxyError
+from moxy.net.syslog import Facility, SyslogSocket
+from moxy.process.privileges import Identity
+
+Later = Callable[[float, Callable[[], None]], object]
+"""An event loop's `call_later`."""
+
+_LINES = logs.SyslogLog | logs.SysAndGdbmLog
+_TOTALS = logs.GdbmLog | logs.SysAndGdbmLog
+
+
+def create_files(config: Config, user: Identity | None) -> None:
+    """Make the log files that do not exist yet, for `user`, while we may. Raises MoxyError."""
+    for section in config.log.values():
+        if isinstance(section, logs.FileLog):
+            _create(section.path, filelog.create_if_missing, user)
+        elif isinstance(section, _TOTALS):
+            _create(section.path, totalsfile.create_if_missing, user)
+
+
+def _create(path: Path, create_if_missing: Callable[[Path], bool], user: Identity | None) -> None:
+    try:
+        if create_if_missing(path) and user is not None:
+            os.chown(path, user.uid, user.gid)
+    except OSError as error:
+        raise MoxyError(f"cannot open the log {path}: {error.strerror}") from error
+
+
+def open_sinks(config: Config, later: Later) -> list[Sink]:
+    """Every log of the configuration, open. Raises MoxyError for one that cannot be used."""
+    return [sink for section in config.log.values() for sink in _open(section, config, later)]
+
+
+def _open(section: logs.Log | Foreign, config: Config, later: Later) -> Iterator[Sink]:
+    if isinstance(section, Foreign):
+        yield section.made(later)
+    if isinstance(section, _LINES):
+        syslog = SyslogSocket(config.syslog_socket, facility=Facility[section.facility.upper()])
+        yield SyslogLog(syslog, LineFormat(section.format, section.date_format), later)
+    try:
+        if isinstance(section, logs.FileLog):
+            yield FileLog(section.path, LineFormat(section.format, section.date_format), later)
+        if isinstance(section, _TOTALS):
+            yield GdbmLog(section.path, later)
+    except OSError as error:
+        raise MoxyError(f"cannot open the log {error.filename}: {error.strerror}") from error
+
+
+def configure_operator_log(config: Config, *, detached: bool) -> None:
+    """Send the operator's log where the configuration says. In each process anew: syslog is told its number."""
+    section = config.operator_log
+    to_syslog = section.to == "syslog" or (section.to == "auto" and detached)
+    syslog = SyslogSocket(config.syslog_socket, facility=Facility.DAEMON) if to_syslog else None
+    operatorlog.configure(section.level, section.style, syslog=syslog)
