@@ -74,6 +74,7 @@ def test_a_line_that_ends_just_beyond_the_limit_takes_no_other_with_it(path):
         (lzma.compress(TEXT)[:-3], "Compressed file ended"),
         (b"\xfd7zXZ\x00garbage" * 9, "Corrupt|corrupt|format"),
     ],
+    ids=["gzip cut", "gzip spoilt", "gzip and more", "bz2 cut", "bz2 spoilt", "xz cut", "xz spoilt"],
 )
 def test_a_damaged_file_is_an_error_with_its_name(path, packed, reason):
     path.write_bytes(packed)

@@ -4,6 +4,13 @@
     recorder     Recorder: hands each record to every sink
     textformat   LineFormat: the original's `log_format`, a record as one line of text
     filelog      FileLog: such lines in a file (`filelog`)
+    syslog       SyslogLog: such lines to the local syslog daemon (`syslog`)
+    totals       Totals: octets and messages, and how they stand in a GNU dbm file
+    totalsfile   TotalsFile: adding to such a file, which is whole at every instant
+    gdbmlog      GdbmLog: live totals for each destination (`gdbmlog`)
+    linereader   LineReader: a line of a log taken apart again, whatever its format
+    patterns     what the words of a line look like
+    datereader   dates read back by the format they were written in
     escape       peers' text made harmless for logs
     operatorlog  the other log, for the operator: what Moxy itself has to say
 

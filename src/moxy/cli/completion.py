@@ -13,7 +13,7 @@ PROGRAMS = ("moxy", "moxymakedbm", "moxystats", "moxylogalyze")
 SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the script by which a shell completes commands.")
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def completion(shell: str) -> None:
     """Print the script that lets a shell complete the commands and options of Moxy.

@@ -8,7 +8,7 @@ from moxy.cli import manual
 from moxy.config import describe as description
 
 
-@click.command("describe")
+@click.command("describe", short_help="Print a moxy.toml with every key and its meaning.")
 @click.option("--reference", is_flag=True, help="Print the reference page, in Markdown.")
 @click.option(
     "--man",

@@ -42,7 +42,11 @@ def _moment(text: str) -> float:
     return matching.moment(text, time.time())
 
 
-@click.command("logalyze", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "logalyze",
+    short_help="Add up what log files say was delivered.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "-l",
     "--listby",

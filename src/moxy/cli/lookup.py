@@ -1,6 +1,7 @@
 """`moxy lookup ADDRESS`: where would mail for this address go? The server's own tables answer.
 
-Exit status: 0, there is a route; 1, there is none; 2, a mistake in what was asked or in the configuration.
+Exit status: 0, there is a route; 1, there is none; 2, a mistake in what was asked or in the configuration, or a table
+that cannot tell now.
 
 Bugs: it reads the tables as they are now; a server that keeps an older version, because the new one has mistakes,
 answers by that.
@@ -17,7 +18,7 @@ import click
 
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config
-from moxy.errors import ConfigError
+from moxy.errors import MoxyError
 from moxy.mail.route import Route
 from moxy.process.tables import build_relay, named_tables
 from moxy.routes import RouteTable
@@ -49,7 +50,7 @@ def _client_address(context: click.Context, parameter: click.Parameter, text: st
         raise click.BadParameter("expected an IP address without brackets") from None
 
 
-@click.command("lookup")
+@click.command("lookup", short_help="Show where mail for ADDRESS goes, and why.")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to use.")
 @click.option("--client", default="", metavar="IP", callback=_client_address, help="Ask for a client at this address.")
 @click.argument("address", callback=_forward_path)
@@ -63,7 +64,7 @@ def lookup(context: click.Context, file: Path | None, client: str, address: Forw
         config = load(file or find_config())
         asked = ForwardPath.parse(config.postmaster) if address.is_postmaster else address
         finding = find(config, asked, client)
-    except ConfigError as error:
+    except MoxyError as error:
         click.echo(str(error), err=True)
         context.exit(2)
     click.echo(f"address   {address}" if asked is address else f"address   {address}, which is {asked} here")
@@ -77,7 +78,7 @@ def lookup(context: click.Context, file: Path | None, client: str, address: Forw
 def find(config: Config, path: ForwardPath, client: str) -> Finding | None:
     """What the server would find for `path`, asked by the client at the address `client` ("": one that may not relay).
 
-    Raises ConfigError for tables that cannot be used.
+    Raises ConfigError for tables that cannot be used, TemporaryFailure for one that cannot tell now.
     """
     for name, table in named_tables(config).items():
         match = _match(table, path)

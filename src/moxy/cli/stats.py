@@ -59,7 +59,11 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-@click.command("stats", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "stats",
+    short_help="Show octets and messages for each destination.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--sort",
     type=click.Choice(list(ORDERS)),

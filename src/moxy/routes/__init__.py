@@ -7,6 +7,8 @@
     tabletext    the text of a table: lines of a key and its destination
     static       always the same route (`nodb`)
     file         a text table, followed while it changes (`file`)
+    dbm          a table in a GNU dbm file, changed while we run (`dbm`)
+    compiled     such a file made from the text, and turned back into text
     chained      several tables, the first that knows
     relay        who may send to domains that no table knows, and through which host
 
