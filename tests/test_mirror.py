@@ -20,6 +20,7 @@ ABOUT_THE_WHOLE = {
     "test_promise.py",
     "test_contributing.py",
     "test_agreement.py",
+    "test_original.py",
 }
 """Tests that belong to no single file."""
 

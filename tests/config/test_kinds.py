@@ -28,6 +28,11 @@ class Table:
             raise MoxyError("in words")
         self.settings = settings
 
+class Clay(Table):
+    class Settings(Section):
+        def model_post_init(self, context):
+            raise TypeError("no such thing")
+
 class Log(Table):
     def __init__(self, settings, later):
         super().__init__(settings)
@@ -40,6 +45,7 @@ ENTRY_POINTS = """
 wood = a_package_of_others:Table
 file = a_package_of_others:Table
 stone = a_package_of_others:no_class
+clay = a_package_of_others:Clay
 air = a_package_of_others:missing
 [moxy.logs]
 paper = a_package_of_others:Log
@@ -84,7 +90,7 @@ def test_a_log_is_given_what_does_things_later():
 
 def test_a_package_is_imported_only_if_it_is_named():
     config('[routes.a]\nkind = "file"\npath = "x"\n')
-    assert kinds.installed("routes") == ["air", "file", "stone", "wood"]
+    assert kinds.installed("routes") == ["air", "clay", "file", "stone", "wood"]
     assert "a_package_of_others" not in sys.modules
 
 
@@ -92,7 +98,8 @@ def test_our_own_kinds_cannot_be_replaced():
     assert not isinstance(config('[routes.a]\nkind = "file"\npath = "x"\n').routes["a"], kinds.Foreign)
 
 
-WOD = "2: routes.a.kind: expected `file`, `dbm`, `nodb`, `air`, `stone` or `wood`, not `wod`; did you mean `wood`?"
+KINDS = "`file`, `dbm`, `nodb`, `air`, `clay`, `stone` or `wood`"
+WOD = f"2: routes.a.kind: expected {KINDS}, not `wod`; did you mean `wood`?"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,7 @@ WOD = "2: routes.a.kind: expected `file`, `dbm`, `nodb`, `air`, `stone` or `wood
         ('kind = "wood"\npath = "x"\nsize = "1"', "4: routes.a.size: expected a whole number, not `1`"),
         ('kind = "wood"\npath = "x"\nsice = 1', "4: routes.a.sice: unknown key `sice`; did you mean `size`?"),
         ('kind = "wod"', WOD),
+        ('kind = "clay"', "2: routes.a.kind: `clay` cannot be used: TypeError: no such thing"),
         ('kind = "stone"', "2: routes.a.kind: `stone` cannot be used: a_package_of_others:no_class has no `Settings`"),
     ],
 )  # fmt: skip

@@ -81,7 +81,7 @@ def has_small_buffer(syslog):
     ],
 )
 def test_a_message_has_the_form_that_local_daemons_read(greenwich, facility, severity, priority):
-    message = SyslogSocket(tag="moxy", facility=facility).message(severity, "what happened", NOVEMBER)
+    message = SyslogSocket(facility=facility).message(severity, "what happened", NOVEMBER)
     assert message == f"<{priority}>Nov  1 12:00:00 moxy[{os.getpid()}]: what happened".encode()
 
 

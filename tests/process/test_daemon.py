@@ -60,8 +60,11 @@ def number_in(pid_file: Path) -> int:
 def test_it_goes_on_without_those_who_started_it(directory, pid_file):
     with detached(directory, pid_file) as pid:
         assert os.getsid(pid) != os.getsid(0)
-        for descriptor in (0, 1):
-            assert Path(f"/proc/{pid}/fd/{descriptor}").readlink() == Path(os.devnull)
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert workers
+        for process in (pid, *workers):  # all of them: who reads what they write would wait for the last
+            for descriptor in (0, 1):
+                assert Path(f"/proc/{process}/fd/{descriptor}").readlink() == Path(os.devnull)
 
 
 def test_it_can_never_get_a_terminal_again(directory, pid_file):

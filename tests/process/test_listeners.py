@@ -44,6 +44,13 @@ def test_every_endpoint_is_bound(ports):
     listeners.close()
 
 
+def test_port_0_is_a_new_port_each_time():
+    config = loads('[listener.a]\nlisten = ["127.0.0.1:0"]\n[listener.b]\nlisten = ["127.0.0.1:0"]\n', "x", "toml")
+    listeners = Listeners(config)
+    assert len(set(places(listeners))) == 2
+    listeners.close()
+
+
 def test_all_are_bound_or_none(ports):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         used = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from structlog.testing import capture_logs
+
 from moxy.accounting.record import Outcome
+from moxy.net.overhearing import overheard
 from moxy.process import serving
 from support.destination import Act, Phase, running_destination
 from support.relay import route, running_relay
@@ -101,4 +104,18 @@ async def test_who_retires_stops_when_told_to() -> None:
         stop.set()
         await retiring
         assert relay.service.connections
+        await serving.stop(relay.service, servers, 0)
+
+
+@scenario
+async def test_a_dialogue_is_overheard_if_somebody_listens() -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        relay.service.overhear = overheard("client", "S")
+        bound = listener()
+        servers = await serving.accept(relay.service, [bound])
+        with capture_logs() as told:
+            client = await Client.connect(bound.getsockname()[1])
+            assert (await client.reply()).startswith("220 ")
+            await client.ask("EHLO client.test")
+        assert {"C": "EHLO client.test"}.items() <= told[2].items()
         await serving.stop(relay.service, servers, 0)

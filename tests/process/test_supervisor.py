@@ -182,6 +182,12 @@ def test_the_number_of_workers_may_change(directory, sink):
         deliver(moxy.port)
 
 
+def test_the_operators_log_follows_the_new_configuration(directory, sink):
+    with served(directory, sink, sections='[operator_log]\nstyle = "json"\n') as moxy:
+        change(moxy, 'style = "json"', 'style = "human"')
+        moxy.wait_until(lambda: "] reloaded " in moxy.text(), "a line for people")
+
+
 def test_many_reloads_in_a_row_lose_no_client(directory, sink):
     with served(directory, sink) as moxy:
         for _ in range(5):
@@ -209,6 +215,25 @@ def test_a_worker_that_does_not_end_is_killed(directory, sink):
         assert '"status": -9' in moxy.text()
 
 
+def test_an_old_worker_that_does_not_end_is_killed(directory, sink):
+    with served(directory, sink, sections='[timeouts]\ndrain = "100ms"\n') as moxy:
+        (old,) = moxy.workers()
+        os.kill(old, signal.SIGSTOP)
+        os.kill(moxy.pid, signal.SIGHUP)
+        wait_for(moxy, '"reloaded"')
+        moxy.wait_until(lambda: old not in moxy.workers(), "the old worker to end")
+        deliver(moxy.port)
+        assert f'"pid": {old}, "status": -9' in moxy.text()
+
+
+def test_a_stop_while_a_new_worker_starts_is_heeded(directory, sink):
+    with served(directory, sink) as moxy:
+        os.kill(moxy.pid, signal.SIGHUP)
+        os.kill(moxy.pid, signal.SIGTERM)
+        assert moxy.wait() == 0
+        assert "worker_ended" not in moxy.text()
+
+
 def test_the_service_manager_is_told(directory, sink):
     configuration, port = written(directory, f"one.test 127.0.0.1:{sink.port}\n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -220,5 +245,8 @@ def test_the_service_manager_is_told(directory, sink):
             os.kill(moxy.pid, signal.SIGHUP)
             assert manager.recv(4096).decode().startswith("RELOADING=1\nMONOTONIC_USEC=")
             assert manager.recv(4096).startswith(b"READY=1")
+            change(moxy, "[routes", "[rotes")
+            told = [manager.recv(4096) for _ in range(2)]
+            assert told[-1] == b"READY=1\nSTATUS=serving as before; the new configuration was refused"
             moxy.stop()
             assert manager.recv(4096) == b"STOPPING=1"

@@ -104,3 +104,14 @@ def test_it_says_where_it_listens_and_that_it_has_stopped(moxy):
     moxy.stop()
     assert f"127.0.0.1:{moxy.port}" in moxy.text()
     assert "stopped" in moxy.text()
+
+
+def test_at_level_debug_both_dialogues_are_told_and_no_content(directory, sink):
+    table = f"one.test 127.0.0.1:{sink.port}\n"
+    with running_moxy(directory, table, "operator_level debug\n") as moxy, client(moxy) as sender:
+        sender.sendmail(ANN, BOB, b"Subject: a secret\r\n\r\n")
+    lines = [line for line in moxy.text().splitlines() if '"dialogue"' in line]
+    for side in ('"client": "127.0.0.1:', f'"destination": "127.0.0.1:{sink.port}"'):
+        assert any(side in line and f"RCPT TO:<{BOB}>" in line.upper().replace(BOB.upper(), BOB) for line in lines)
+        assert any(side in line and '"S": "354' in line for line in lines)
+    assert "a secret" not in moxy.text()

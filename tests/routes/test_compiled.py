@@ -150,7 +150,7 @@ def test_the_file_is_on_the_disk_before_it_takes_the_place(target: Path, monkeyp
     def noted(name: str, function: object) -> object:
         return lambda *arguments: (done.append(name), function(*arguments))[1]
 
-    monkeypatch.setattr(GdbmFile, "sync", noted("file", GdbmFile.sync))
+    monkeypatch.setattr(GdbmFile, "close", noted("file", GdbmFile.close))
     monkeypatch.setattr(Path, "replace", noted("place", Path.replace))
     monkeypatch.setattr(module.os, "fsync", noted("directory", os.fsync))
     write_table(target, [])

@@ -48,7 +48,6 @@ def use(path: Path, access: Access) -> None:
             file.fetch(key)
             if access is Access.WRITE:
                 file.store(key, b"v" * number)
-                file.delete(b"d%d.example.org" % (number + 1))
         dict(file.items())
 
 

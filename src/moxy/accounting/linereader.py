@@ -22,9 +22,8 @@ from typing import Final
 
 from moxy.accounting.datereader import DateReader
 from moxy.accounting.patterns import WORDS, Piece, joined, literal
-
-# Alternatives are tried from left to right: the longest name must come first.
-_WORD: Final = re.compile("%(" + "|".join(["%", *sorted([*WORDS, "date"], key=len, reverse=True)]) + ")")
+from moxy.accounting.textformat import WORD
+from moxy.net.syslog import TAG
 
 _CLOCK: Final = rb"[0-9]{2}:[0-9]{2}:[0-9]{2}"
 _STAMP: Final = (
@@ -34,7 +33,8 @@ _STAMP: Final = (
 # Behind the stamp the host, and in busybox's logs the severity too.
 _BEFORE_TAG: Final = rb"(?:<[0-9]{1,3}>)?(?P<stamp>" + _STAMP + rb") (?:\S++(?<!:) ){0,2}"
 _BEHIND_TAG: Final = rb"(?:\[[0-9]++\])?: "
-_PREFIX: Final = _BEFORE_TAG + rb"moxy" + _BEHIND_TAG
+_TAG: Final = TAG.encode()
+_PREFIX: Final = _BEFORE_TAG + _TAG + _BEHIND_TAG
 _ANY_PREFIX: Final = re.compile(_BEFORE_TAG + rb"(?P<tag>[^\s:\[]++)" + _BEHIND_TAG)
 
 _SYSLOG_DATE: Final = DateReader("%b %e %H:%M:%S")
@@ -65,7 +65,7 @@ class LineReader:
     def is_foreign(self, line: bytes) -> bool:
         """Whether a line that does not fit is another program's, in a file that syslog wrote."""
         match = _ANY_PREFIX.match(line)
-        return match is not None and match["tag"] != b"moxy"
+        return match is not None and match["tag"] != _TAG
 
     def moment(self, match: re.Match[bytes]) -> float | None:
         """When the line was written, in seconds since the epoch: from its date, else from syslog's; None: not known."""
@@ -88,7 +88,7 @@ class LineReader:
         """The pieces of a line, each with the word that it is; "" for the text between."""
         parts: list[tuple[str, Piece]] = []
         text = ""
-        for position, part in enumerate(_WORD.split(format)):
+        for position, part in enumerate(WORD.split(format)):
             if position % 2 == 0 or part == "%":
                 text += part
             else:

@@ -31,7 +31,8 @@ _FIELDS: Final[dict[str, Callable[[Record], str]]] = {
 """Every `%word` but `%date`, which belongs to the format as much as to the record."""
 
 # Alternatives are tried from left to right: the longest name must come first.
-_WORD: Final = re.compile("%(" + "|".join(["%", *sorted([*_FIELDS, "date"], key=len, reverse=True)]) + ")")
+WORD: Final = re.compile("%(" + "|".join(["%", *sorted([*_FIELDS, "date"], key=len, reverse=True)]) + ")")
+"""Splits a format into text, word, text, word, ..., text; the word `%` stands for itself."""
 
 
 class LineFormat:
@@ -60,8 +61,7 @@ class LineFormat:
         """A %-template with one `%s` for each word, and for each what fills it: the fastest way of those measured."""
         pieces: list[str] = []
         readers: list[Callable[[Record], str]] = []
-        # A pattern with one group splits into text, word, text, word, ..., text.
-        for position, piece in enumerate(_WORD.split(format)):
+        for position, piece in enumerate(WORD.split(format)):
             if position % 2 == 0:
                 pieces.append(_one_line(piece).replace("%", "%%"))
             elif piece == "%":

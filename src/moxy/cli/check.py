@@ -15,7 +15,7 @@ import click
 
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
-from moxy.config.logs import FileLog, GdbmLog, Log, NoLog, SysAndGdbmLog, SyslogLog
+from moxy.config.logs import DaemonLog, FileLog, Log, NoLog, TotalsLog
 from moxy.config.routes import DbmRoutes, NodbRoutes, Routes
 from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
@@ -62,9 +62,9 @@ def machine_problems(config: Config, path: Path) -> Iterator[Problem]:
         except MoxyError as error:
             yield Problem(str(path), 0, "", str(error))
     for name, log in config.log.items():
-        if isinstance(log, FileLog | GdbmLog | SysAndGdbmLog) and not log.path.parent.is_dir():
+        if isinstance(log, FileLog | TotalsLog) and not log.path.parent.is_dir():
             yield Problem(str(path), 0, f"log.{name}", f"there is no directory {log.path.parent}")
-        if isinstance(log, GdbmLog | SysAndGdbmLog):
+        if isinstance(log, TotalsLog):
             try:
                 library()
             except LibraryMissing as error:
@@ -100,11 +100,11 @@ def _place(log: Log | Foreign, config: Config) -> str:
     if isinstance(log, Foreign):
         return log.kind
     places = []
-    if isinstance(log, SyslogLog | SysAndGdbmLog):
+    if isinstance(log, DaemonLog):
         places.append(f"syslog at {config.syslog_socket}, facility {log.facility}")
     if isinstance(log, FileLog):
         places.append(f"lines in {log.path}")
-    if isinstance(log, GdbmLog | SysAndGdbmLog):
+    if isinstance(log, TotalsLog):
         places.append(f"totals in {log.path}")
     return "; ".join(places)
 

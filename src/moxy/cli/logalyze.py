@@ -28,7 +28,7 @@ from moxy.cli.tables import Order
 from moxy.cli.tallying import CALENDARS, LISTINGS, Selection, Tally
 from moxy.config import values
 from moxy.config.load import CONFIG_FILES, load
-from moxy.config.logs import FileLog, SysAndGdbmLog, SyslogLog
+from moxy.config.logs import FileLog, LineLog
 from moxy.config.schema import Config
 
 LARGE: Final = 64 * 1024 * 1024
@@ -151,9 +151,6 @@ def logalyze(
     remark(tally, verbose=verbose)
     if not complete:
         context.exit(1)
-
-
-LineLog = FileLog | SyslogLog | SysAndGdbmLog
 
 
 def _configured(file: Path | None, name: str | None, *, wanted: bool) -> LineLog | None:

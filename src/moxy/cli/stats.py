@@ -23,7 +23,7 @@ from moxy.accounting.totals import Totals, read_totals
 from moxy.cli.arguments import checked
 from moxy.cli.tables import Order, Row, Table, arranged, csv_text, cut, human_size, json_text, show, total_of
 from moxy.config.load import find_config, load
-from moxy.config.logs import GdbmLog, SysAndGdbmLog
+from moxy.config.logs import TotalsLog
 from moxy.errors import MoxyError
 
 WATCH_SECONDS: Final = 2.0
@@ -121,7 +121,7 @@ def stats(
 def configured_file(config: Path) -> Path:
     """The file of the first log with totals in this configuration. Raises ConfigError, MoxyError if there is none."""
     for log in load(config).log.values():
-        if isinstance(log, GdbmLog | SysAndGdbmLog):
+        if isinstance(log, TotalsLog):
             return log.path
     raise MoxyError(
         f"{config}: no log there keeps totals; `logtype gdbmlog` (moxy.conf) or a section [log.totals] with "

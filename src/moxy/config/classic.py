@@ -2,8 +2,8 @@
 
 A value ends at the end of its line or at a `#` behind white space; one that begins with a quote, double or single, ends
 at the next such quote, and nothing inside it is special. Directive names may be written in any case. `listen`,
-`hostname`, `pid_file` and `workers` are ours; everything else is the original's. Directives that another choice makes
-idle (`nodb_dest` under `dbtype file`) may stay.
+`hostname`, `pid_file`, `workers` and `operator_level` are ours; everything else is the original's. Directives that
+another choice makes idle (`nodb_dest` under `dbtype file`) may stay.
 
 Rules: a value is checked by the schema wherever the schema can; here only what the mapping itself needs. Tables have
 mode `all`, as in the original.
@@ -45,6 +45,11 @@ DIRECTIVES: Final = (
     Directive("sendRelayTo", ("relay", "send_to"), "Servers that take such mail, `host:port` with commas, in order."),
     Directive("pid_file", ("pid_file",), "The file that holds the process number. Default: none."),
     Directive("workers", ("workers",), "Processes that serve clients. Default: 1."),
+    Directive(
+        "operator_level",
+        ("operator_log", "level"),
+        "What Moxy tells of itself: `debug`, `info`, `warning` or `error`. Default: info.",
+    ),
     Directive("dbtype", ("routes", "db", "kind"), "The kind of table: `file` (default), `dbm`, `nodb`."),
     Directive("dbname", ("routes", "db", "path"), "The table's file, for `dbtype file` and `dbtype dbm`."),
     Directive(
@@ -142,7 +147,7 @@ class _Reader:
     def _data(self) -> dict[str, Any]:
         """The file's settings in the shape of the schema."""
         data: dict[str, Any] = {}
-        chosen = ["hostname", "banner", "runas", "pid_file", "workers", "allowRelayFrom", "sendRelayTo"]
+        chosen = ["hostname", "banner", "runas", "pid_file", "workers", "operator_level", "allowRelayFrom", "sendRelayTo"]
         chosen += _TABLE_KEYS.get(self._word("dbtype", "file"), _OTHER_TABLES)
         chosen += _LOG_KEYS.get(self._word("logtype", "nolog"), _OTHER_LOGS)
         for name in chosen:

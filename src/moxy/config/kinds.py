@@ -20,7 +20,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from moxy.errors import MoxyError
 
@@ -68,7 +68,13 @@ def read(section: str, kind: str, keys: dict[str, Any], context: object) -> Fore
     Raises pydantic's ValidationError, and ValueError, with a text for people, for a package that cannot be used.
     """
     made_by = _load(section, kind)
-    return Foreign(kind, made_by, made_by.Settings.model_validate(keys, context=context))
+    try:
+        settings = made_by.Settings.model_validate(keys, context=context)
+    except ValidationError:
+        raise
+    except Exception as error:  # a bug there must not end a Moxy that reads its configuration anew
+        raise ValueError(f"`{kind}` cannot be used: {type(error).__name__}: {error}") from error
+    return Foreign(kind, made_by, settings)
 
 
 @cache

@@ -88,11 +88,17 @@ class OperatorLog(Section):
     with `-d`."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least weight that is told."""
+    """The least weight that is told. `debug` tells every dialogue, with clients and with destinations, line by line; of
+    the messages only how many octets."""
 
     style: Literal["auto", "human", "json"] = "auto"
     """`human` lines, `json` objects, or `auto`: human on a terminal and in syslog, JSON elsewhere."""
 
+
+LineLog = FileLog | SyslogLog | SysAndGdbmLog
+DaemonLog = SyslogLog | SysAndGdbmLog
+TotalsLog = GdbmLog | SysAndGdbmLog
+"""The kinds by what they do: write lines, to the syslog daemon among others, and keep totals."""
 
 Log = Annotated[
     FileLog | SyslogLog | GdbmLog | SysAndGdbmLog | NoLog, Field(discriminator="kind"), WrapValidator(foreign_passes)

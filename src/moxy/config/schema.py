@@ -118,7 +118,9 @@ class Timeouts(Section):
     """For the sign of life that a kept connection must give before it is used again."""
 
     drain: Duration = 30.0
-    """How long transactions under way may take to finish when Moxy stops."""
+    """How long transactions under way may take to finish when Moxy stops. After a reload, sessions that go on by the
+    old configuration have as long before that.
+    """
 
     @model_validator(mode="after")
     def _one_connection_fits_into_all(self) -> "Timeouts":

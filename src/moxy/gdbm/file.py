@@ -99,14 +99,6 @@ class GdbmFile:
         if self._library.gdbm_store(self._open_handle, octets(key), octets(value), REPLACE):
             raise self._failure()
 
-    def delete(self, key: bytes) -> bool:
-        """Remove `key`; whether it was there."""
-        if self._library.gdbm_delete(self._open_handle, octets(key)) == 0:
-            return True
-        if self._code == ITEM_NOT_FOUND:
-            return False
-        raise self._failure()
-
     def first_key(self) -> bytes | None:
         """The key that `keys` begins with, whichever it is; None if there is none."""
         return self._result(self._library.gdbm_firstkey(self._open_handle))
@@ -140,11 +132,6 @@ class GdbmFile:
         if self._library.gdbm_count(self._open_handle, ctypes.byref(number)):
             raise self._failure()
         return number.value
-
-    def sync(self) -> None:
-        """Have everything on the disk before this returns."""
-        if self._library.gdbm_sync(self._open_handle):
-            raise self._failure()
 
     def close(self) -> None:
         """Close the file; what was written is on the disk then, else OSError is raised. Closing again does nothing."""

@@ -14,6 +14,7 @@ from moxy.accounting.recorder import Recorder
 from moxy.delivery import Directory
 from moxy.mail import Route
 from moxy.net.deadlines import Sweeper
+from moxy.net.overhearing import Overhear, unheard
 from moxy.routes import RouteTable
 from moxy.smtp import limits, replies
 from moxy.smtp.extension import Offer
@@ -88,6 +89,8 @@ class Service:
     """The route for recipients without one, for a client's address; None refuses (`allowRelayFrom`)."""
     postmaster: str = ""
     """The address whose route takes the bare <Postmaster> (RFC 5321 §4.5.1); empty: that of our own host name."""
+    overhear: Overhear = unheard
+    """Who listens in on new connections."""
     clock: Callable[[], float] = time.time
     greeting: Reply = field(init=False)
     helo: Reply = field(init=False)

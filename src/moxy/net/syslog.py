@@ -53,6 +53,9 @@ class Severity(IntEnum):
     DEBUG = 7
 
 
+TAG: Final = "moxy"
+"""Who speaks, in front of every message."""
+
 DAEMON: Final = Path("/dev/log")
 """Where the local daemon listens, on every Linux."""
 
@@ -77,7 +80,7 @@ _CUT: Final = b"..."
 class SyslogSocket:
     """A connection to the daemon at `path`, made when it is first needed and made anew when it breaks.
 
-    Messages are told as from `tag` and the process that made this object, so make it after a fork, not before. `error`
+    Messages are told as from the process that made this object, so make it after a fork, not before. `error`
     is why the last message was not taken, None if it was: BlockingIOError where the daemon is there and busy. `clock`
     gives seconds, only ever forward. Threads may share it.
     """
@@ -85,14 +88,13 @@ class SyslogSocket:
     def __init__(
         self,
         path: Path = DAEMON,
-        tag: str = "moxy",
         facility: Facility = Facility.MAIL,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self.error: OSError | None = None
-        self._source = f"{tag}[{os.getpid()}]"
+        self._source = f"{TAG}[{os.getpid()}]"
         self._facility = facility
         self._clock = clock
         self._connection: socket.socket | None = None

@@ -30,7 +30,8 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
         upstream = Upstream(host, ground, owner)
         try:
             transport, _ = await asyncio.wait_for(
-                loop.create_connection(partial(_itself, upstream), address, host.port), _patience(ground, deadline)
+                loop.create_connection(partial(ground.overhear, upstream), address, host.port),
+                _patience(ground, deadline),
             )
         except (OSError, TimeoutError) as error:
             log.warning("not_connected", destination=str(host), address=address, reason=_reason(error))
@@ -49,10 +50,6 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> 
 def _patience(ground: Ground, deadline: float) -> float:
     """Seconds for the next attempt: its own, but no more than are left of the whole (T38)."""
     return max(0.0, min(ground.connect, deadline - ground.loop.time()))
-
-
-def _itself(upstream: Upstream) -> Upstream:
-    return upstream
 
 
 def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:

@@ -19,6 +19,7 @@ from moxy.delivery import Flow
 from moxy.mail import Host
 from moxy.net.deadlines import NEVER, Sweeper
 from moxy.net.names import Names
+from moxy.net.overhearing import Overhear, unheard
 from moxy.net.steps import Answer
 from moxy.outbound import hiding
 from moxy.smtp import replies
@@ -62,6 +63,8 @@ class Ground:
     """Seconds an unused connection is kept."""
     prove: float = 5.0
     """Seconds for a kept connection to prove that it is alive."""
+    overhear: Overhear = unheard
+    """Who listens in on new connections."""
 
 
 class Owner(Protocol):

@@ -9,6 +9,7 @@ from moxy.accounting.recorder import Recorder
 from moxy.config import schema
 from moxy.inbound.service import Bounds, Patience, Service
 from moxy.net.deadlines import Sweeper
+from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.upstream import Ground
@@ -35,6 +36,7 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
     times = config.timeouts
     tables = build_tables(config)
     sweeper = Sweeper()
+    debug = config.operator_log.level == "debug"
     ground = Ground(
         hostname=config.hostname,
         sweeper=sweeper,
@@ -48,6 +50,7 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
         final=times.final,
         idle=times.idle,
         prove=times.prove,
+        overhear=overheard("destination", "C") if debug else unheard,
     )
     named = {name: _settings(config.connection_settings(name), config.workers) for name in config.destination}
     directory = SmtpDirectory(ground, _settings(config.delivery, config.workers), named)
@@ -63,6 +66,7 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
         bounds=_bounds(config.limits, config.workers),
         relay=build_relay(config).route_for,
         postmaster=config.postmaster,
+        overhear=overheard("client", "S") if debug else unheard,
     )
     sweeper.chores += [tables.refresh, directory.forget_unused]
     return Parts(service, directory, recorder, times.drain)

@@ -17,8 +17,7 @@ def detach() -> Callable[[], None]:
     """Go on as a process of its own session, without a terminal. Call it before anything that a fork would break.
 
     The calling process waits until what is returned here is called: then it exits with 0, or with 1 if the new process
-    ended before. Until then the new one may still complain on standard error; after, that stays if it is a file, and
-    goes nowhere if not: who reads a pipe would wait for our end.
+    ended before. Until then the new one may still complain on standard error; after, it has let go of its streams.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -34,15 +33,22 @@ def detach() -> Callable[[], None]:
     os.umask(0o027)
 
     def ready() -> None:
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            if descriptor < 2 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                os.dup2(null, descriptor)
-        os.close(null)
+        let_go()
         os.write(writing, b"1")
         os.close(writing)
 
     return ready
+
+
+def let_go() -> None:
+    """Part with the streams of who has started us, in this process: who reads a pipe would wait for our end. Only what
+    went to a file goes there still.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        if descriptor < 2 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.dup2(null, descriptor)
+    os.close(null)
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def _bind(endpoints: list[Endpoint]) -> dict[Endpoint, list[socket.socket]]:
     bound: dict[Endpoint, list[socket.socket]] = {}
     try:
         for endpoint in endpoints:
-            bound[endpoint] = listening.bind([(endpoint.host, endpoint.port)])
+            bound.setdefault(endpoint, []).extend(listening.bind([(endpoint.host, endpoint.port)]))  # port 0 may repeat
     except BaseException:
         _close(bound)
         raise

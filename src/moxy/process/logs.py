@@ -21,16 +21,13 @@ from moxy.process.privileges import Identity
 Later = Callable[[float, Callable[[], None]], object]
 """An event loop's `call_later`."""
 
-_LINES = logs.SyslogLog | logs.SysAndGdbmLog
-_TOTALS = logs.GdbmLog | logs.SysAndGdbmLog
-
 
 def create_files(config: Config, user: Identity | None) -> None:
     """Make the log files that do not exist yet, for `user`, while we may. Raises MoxyError."""
     for section in config.log.values():
         if isinstance(section, logs.FileLog):
             _create(section.path, filelog.create_if_missing, user)
-        elif isinstance(section, _TOTALS):
+        elif isinstance(section, logs.TotalsLog):
             _create(section.path, totalsfile.create_if_missing, user)
 
 
@@ -50,13 +47,13 @@ def open_sinks(config: Config, later: Later) -> list[Sink]:
 def _open(section: logs.Log | Foreign, config: Config, later: Later) -> Iterator[Sink]:
     if isinstance(section, Foreign):
         yield section.made(later)
-    if isinstance(section, _LINES):
+    if isinstance(section, logs.DaemonLog):
         syslog = SyslogSocket(config.syslog_socket, facility=Facility[section.facility.upper()])
         yield SyslogLog(syslog, LineFormat(section.format, section.date_format), later)
     try:
         if isinstance(section, logs.FileLog):
             yield FileLog(section.path, LineFormat(section.format, section.date_format), later)
-        if isinstance(section, _TOTALS):
+        if isinstance(section, logs.TotalsLog):
             yield GdbmLog(section.path, later)
     except OSError as error:
         raise MoxyError(f"cannot open the log {error.filename}: {error.strerror}") from error

@@ -30,7 +30,9 @@ async def accept(service: Service, sockets: Sequence[socket.socket]) -> list[asy
     loop = asyncio.get_running_loop()
     service.sweeper.start(loop)
     return [
-        await loop.create_server(lambda: ClientConnection(service, loop), sock=listener, backlog=BACKLOG)
+        await loop.create_server(
+            lambda: service.overhear(ClientConnection(service, loop)), sock=listener, backlog=BACKLOG
+        )
         for listener in sockets
     ]
 

@@ -33,16 +33,24 @@ def run(read: Callable[[], Config], *, detach: bool = False) -> None:
     logs.create_files(config, user)
     ready = daemon.detach() if detach else _nobody_waits
 
+    def adopt(config: Config) -> None:
+        logs.configure_operator_log(config, detached=detach)
+
     def work(config: Config, sockets: Sequence[socket.socket], lifeline: int, ready: Callable[[], None]) -> None:
-        logs.configure_operator_log(config, detached=detach)  # in this process: syslog is told its number
-        serve(config, sockets, ready, lifeline)
+        def let_go_and_tell() -> None:
+            if detach:
+                daemon.let_go()
+            ready()
+
+        adopt(config)  # in this process: syslog is told its number
+        serve(config, sockets, let_go_and_tell, lifeline)
 
     with daemon.pid_file(config.pid_file, user):
         if user is not None:
             privileges.drop(user)
-        logs.configure_operator_log(config, detached=detach)
+        adopt(config)
         _spare_the_collector()
-        Supervisor(config, listeners, read, work).run(ready)
+        Supervisor(config, listeners, read, adopt, work).run(ready)
 
 
 def _nobody_waits() -> None:

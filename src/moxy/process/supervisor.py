@@ -11,7 +11,7 @@ loop, no thread, so that it may fork at any time.
 Rules:
 - Sockets are bound here and shared by all workers: clients that wait in a queue of the kernel lose nothing when a
   worker ends.
-- New workers serve before old ones are asked to go.
+- New workers serve before old ones are asked to go; who does not go in time is killed.
 - Workers end when the supervisor is gone: each holds one end of a pipe whose other end only the supervisor has.
 """
 
@@ -37,6 +37,8 @@ from moxy.process.listeners import Listeners
 
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
 STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+BLOCKED: Final = SIGNALS | {signal.SIGUSR2}
+"""A worker may be told to retire before it can heed that; it has this from us, until it can."""
 
 RESTART_SECONDS: Final = 1.0
 """A worker is not replaced more often than this: what kills it at once will kill the next one."""
@@ -60,28 +62,41 @@ log = get_logger("moxy")
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A child process. `news` is our end of the pipe in which it tells how its start went."""
+    """A child process. `news` is our end of the pipe in which it tells how its start went, or why it failed.
+
+    `end_by` is when it is killed if it has not ended; None while nobody has told it to.
+    """
 
     pid: int
     config: Config
     news: int
+    end_by: float | None = None
 
 
 class _Interrupted(Exception):  # noqa: N818 - no error: the operator wants us to stop
-    """Told to stop while workers were starting."""
+    """A signal to stop has come while workers were starting. It is still to be heeded."""
 
 
 class Supervisor:
-    """The workers of `config`, serving on `listeners`. `read` reads the configuration anew for a reload."""
+    """The workers of `config`, serving on `listeners`. For a reload, `read` reads the configuration anew, and `adopt`
+    has this process go by it, too.
+    """
 
-    def __init__(self, config: Config, listeners: Listeners, read: Callable[[], Config], work: Work) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: Listeners,
+        read: Callable[[], Config],
+        adopt: Callable[[Config], None],
+        work: Work,
+    ) -> None:
         self._config = config
         self._listeners = listeners
         self._read = read
+        self._adopt = adopt
         self._work = work
         self._workers: list[Worker] = []
-        self._retired: list[Worker] = []
-        self._stop_by: float | None = None
+        self._stopping = False
         self._forked_at = 0.0
         self._lifeline, self._held = os.pipe()
 
@@ -90,77 +105,89 @@ class Supervisor:
 
         Raises MoxyError if the first workers cannot serve.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
-            self._workers = self._start(self._config)
-        except _Interrupted:
-            return
+            with contextlib.suppress(_Interrupted):
+                self._serve(ready)
+            notify.stopping()
         finally:
-            self._end(self._retired)
+            self._end()
+        log.info("stopped")
+
+    def _serve(self, ready: Callable[[], None]) -> None:
+        self._start(self._config)
         self._tell_ready("ready")
         ready()
-        while self._stop_by is None or self._workers:
-            self._heed(self._next_signal())
-            self._reap()
-            if self._stop_by is None:
-                self._replace()
-            elif time.monotonic() > self._stop_by:
-                self._kill(self._workers + self._retired, signal.SIGKILL)
-        self._end(self._retired)
-        log.info("stopped")
+        while not self._stopping:
+            self._look_after()
+
+    def _end(self) -> None:
+        """Have all workers end, and wait for that."""
+        self._stopping = True
+        self._listeners.close()  # or clients would wait in a queue that nobody serves
+        self._dismiss(self._workers, signal.SIGTERM)
+        while self._workers:
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Do what the next signal asks for, and see to the workers."""
+        self._heed(self._next_signal())
+        self._reap()
+        self._kill_overdue()
+        if not self._stopping:
+            self._replace()
 
     # -- signals
 
     def _next_signal(self) -> int:
         """The next signal, or 0 after a while if there is something to look after meanwhile."""
-        if self._stop_by is None and len(self._workers) == self._config.workers:
+        if not self._stopping and len(self._serving) == len(self._workers) == self._config.workers:
             return signal.sigwaitinfo(SIGNALS).si_signo
         received = signal.sigtimedwait(SIGNALS, GLANCE)
         return received.si_signo if received else 0
 
     def _heed(self, number: int) -> None:
         if number in STOP:
-            self._stop()
-        elif number == signal.SIGHUP and self._stop_by is None:
+            self._stopping = True
+        elif number == signal.SIGHUP and not self._stopping:
             self._reload()
         elif number == signal.SIGUSR1:
-            self._kill(self._workers + self._retired, signal.SIGUSR1)
-
-    def _stop(self) -> None:
-        notify.stopping()
-        self._listeners.close()  # or clients would wait in a queue that nobody serves
-        if self._stop_by is None:
-            self._stop_by = time.monotonic() + self._config.timeouts.drain + GRACE_SECONDS
-        self._kill(self._workers + self._retired, signal.SIGTERM)
+            _signal_all(self._workers, signal.SIGUSR1)
 
     def _reload(self) -> None:
         """New workers for the configuration as it is now; if that fails, all stays as it is."""
         notify.reloading()
+        old = self._serving
         try:
             config = self._read()
             _refuse_what_needs_a_restart(self._config, config)
             with self._listeners.changed(config):
-                workers = self._start(config)
+                self._start(config)
         except MoxyError as error:
             log.error("reload_refused", problems=str(error).splitlines())
-            notify.ready("serving; the new configuration has mistakes")
+            notify.ready("serving as before; the new configuration was refused")
         except _Interrupted:
-            self._stop()
+            return
         else:
-            self._kill(self._workers, signal.SIGUSR2)
-            self._retired += self._workers
-            self._workers, self._config = workers, config
+            self._dismiss(old, signal.SIGUSR2)
+            self._config = config
+            self._adopt(config)
             self._tell_ready("reloaded")
 
     def _tell_ready(self, event: str) -> None:
         places = [serving.place(listener) for listener in self._listeners.sockets]
-        log.info(event, listening=places, workers=[worker.pid for worker in self._workers])
+        log.info(event, listening=places, workers=[worker.pid for worker in self._serving])
         notify.ready(f"serving on {', '.join(places)}")
 
     # -- workers
 
-    def _start(self, config: Config) -> list[Worker]:
-        """All workers of a configuration, once each of them serves.
+    @property
+    def _serving(self) -> list[Worker]:
+        """Those that nobody has told to end."""
+        return [worker for worker in self._workers if worker.end_by is None]
+
+    def _start(self, config: Config) -> None:
+        """Return when all workers of a configuration serve.
 
         Raises MoxyError, with the words of the one that cannot; the others are then told to stop.
         """
@@ -170,23 +197,30 @@ class Supervisor:
                 workers.append(self._fork(config))
             for worker in workers:
                 _await_ready(worker)
-        except (MoxyError, _Interrupted, OSError) as error:
-            self._kill(workers, signal.SIGTERM)
-            self._retired += workers
-            if isinstance(error, OSError):
-                raise MoxyError(f"cannot start a worker: {error.strerror}") from error
+        except BaseException:
+            self._dismiss(workers, signal.SIGTERM)
             raise
-        return workers
 
     def _fork(self, config: Config) -> Worker:
-        news, telling = os.pipe()
-        pid = os.fork()
+        """A new worker, which may not serve yet. Raises MoxyError where the system gives us no process."""
+        self._forked_at = time.monotonic()
+        try:
+            news, telling = os.pipe()
+            try:
+                pid = os.fork()
+            except OSError:
+                os.close(news)
+                os.close(telling)
+                raise
+        except OSError as error:
+            raise MoxyError(f"cannot start a worker: {error.strerror}") from error
         if pid == 0:
             os.close(news)
             self._be_a_worker(config, telling)
         os.close(telling)
-        self._forked_at = time.monotonic()
-        return Worker(pid, config, news)
+        worker = Worker(pid, config, news)
+        self._workers.append(worker)
+        return worker
 
     def _be_a_worker(self, config: Config, telling: int) -> None:
         """What a child does; it never returns, since the rest of the program is its parent's."""
@@ -194,7 +228,7 @@ class Supervisor:
         try:
             os.close(self._held)
             self._listeners.close_leaving()
-            for worker in self._workers + self._retired:
+            for worker in self._workers:
                 os.close(worker.news)
             os.environ.pop("NOTIFY_SOCKET", None)
             self._work(config, self._listeners.sockets, self._lifeline, lambda: _tell(telling, READY))
@@ -206,56 +240,58 @@ class Supervisor:
         finally:
             os._exit(status)  # at once: a name that is being looked up cannot be called off, and would hold us back
 
+    def _dismiss(self, workers: Iterable[Worker], number: int) -> None:
+        """Tell workers to end: when their transactions are done (SIGTERM), or their sessions before (SIGUSR2)."""
+        drains = 2 if number == signal.SIGUSR2 else 1
+        for worker in workers:
+            worker.end_by = time.monotonic() + drains * worker.config.timeouts.drain + GRACE_SECONDS
+        _signal_all(workers, number)
+
     def _reap(self) -> None:
         """Part with the workers that have ended; those nobody told to end are told of."""
-        for worker in [*self._workers, *self._retired]:
+        for worker in tuple(self._workers):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
-                self._forget(worker, status)
+                self._forget(worker, os.waitstatus_to_exitcode(status))
 
     def _forget(self, worker: Worker, status: int) -> None:
         why = os.read(worker.news, 65536).removeprefix(READY).decode(errors="replace")
         os.close(worker.news)
-        status = os.waitstatus_to_exitcode(status)
-        wanted = self._stop_by is not None or worker in self._retired
-        (self._retired if worker in self._retired else self._workers).remove(worker)
-        if not wanted or status < 0:  # below 0: a signal killed it
+        self._workers.remove(worker)
+        told_to = self._stopping or worker.end_by is not None
+        if not told_to or status < 0:  # below 0: a signal killed it
             log.error("worker_ended", pid=worker.pid, status=status, reason=why)
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        overdue = [worker for worker in self._workers if worker.end_by is not None and worker.end_by < now]
+        _signal_all(overdue, signal.SIGKILL)
 
     def _replace(self) -> None:
         """A new worker for each that has ended; at most one in RESTART_SECONDS."""
-        if len(self._workers) < self._config.workers and time.monotonic() - self._forked_at > RESTART_SECONDS:
-            with contextlib.suppress(OSError):  # no process to be had now; the next look tries again
-                self._workers.append(self._fork(self._config))
+        if len(self._serving) < self._config.workers and time.monotonic() - self._forked_at > RESTART_SECONDS:
+            try:
+                self._fork(self._config)
+            except MoxyError as error:
+                log.error("worker_not_replaced", reason=str(error))
 
-    def _end(self, workers: list[Worker]) -> None:
-        """Wait for workers that were told to end, for their time; what does not end is killed."""
-        patience = (
-            time.monotonic() + max((worker.config.timeouts.drain for worker in workers), default=0) + GRACE_SECONDS
-        )
-        while workers:
-            self._reap()
-            if time.monotonic() > patience:
-                self._kill(workers, signal.SIGKILL)
-            if workers:
-                signal.sigtimedwait({signal.SIGCHLD}, GLANCE)
 
-    @staticmethod
-    def _kill(workers: Iterable[Worker], number: int) -> None:
-        for worker in workers:
-            os.kill(worker.pid, number)  # it is there at least as a zombie, until we have reaped it
+def _signal_all(workers: Iterable[Worker], number: int) -> None:
+    for worker in workers:
+        os.kill(worker.pid, number)  # it is there at least as a zombie, until we have reaped it
 
 
 def _tell(telling: int, text: bytes) -> None:
     """Told in one write that fits the pipe. Who should hear of it may be gone."""
     with contextlib.suppress(OSError):
         os.write(telling, text[:60_000])
-        os.close(telling)
 
 
 def _await_ready(worker: Worker) -> None:
     """Wait until `worker` serves. Raises MoxyError with its reason if it does not, `_Interrupted` if we are to stop."""
-    while not select.select([worker.news], [], [], GLANCE)[0]:
+    news = select.poll()
+    news.register(worker.news, select.POLLIN)
+    while not news.poll(1000 * GLANCE):
         if signal.sigpending() & STOP:
             raise _Interrupted
     told = os.read(worker.news, 65536)

@@ -34,13 +34,11 @@ async def serve(
     for number, heed in zip(SIGNALS, (stop.set, stop.set, parts.recorder.reopen, retire.set), strict=True):
         loop.add_signal_handler(number, heed)
     if lifeline is not None:
-        loop.add_reader(lifeline, stop.set)
+        loop.add_reader(lifeline, _orphaned, loop, lifeline, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by who started us, until we could heed them
     servers = await serving.accept(parts.service, sockets)
     ready()
     await _first(stop, retire)
-    if lifeline is not None:
-        loop.remove_reader(lifeline)  # its end would be told again and again
     log.info("draining", clients=len(parts.service.connections))
     if not stop.is_set():
         await serving.retire(parts.service, servers, stop, parts.drain)
@@ -48,6 +46,11 @@ async def serve(
     parts.directory.close()
     parts.recorder.close()
     parts.service.routes.close()
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(lifeline)  # or its end would be told again and again
+    stop.set()
 
 
 async def _first(*events: asyncio.Event) -> None:

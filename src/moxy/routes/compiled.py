@@ -50,10 +50,10 @@ def write_table(target: Path, entries: Iterable[tuple[str, str]]) -> None:
     """
     target = Path(os.path.realpath(target))
     with _replacement(target) as temporary:
+        # Closing brings it all to the disk, before the name is taken.
         with GdbmFile(temporary, Access.NEW) as file:
             for key, value in entries:
                 file.store(key.encode(), value.encode())
-            file.sync()
         temporary.replace(target)
     _sync_directory(target.parent)
 

@@ -1,0 +1,101 @@
+"""Listening in on connections, for the operator's log at level `debug`: what either side says, line by line.
+
+Why as something around a connection and not inside it: where nobody listens, nobody pays.
+
+Rules:
+- Content is nobody's business: of what a client sends between a 354 and the next reply, only the size is told.
+- One event for each line, of at most LINE_OCTETS; the log makes strangers' text harmless.
+
+Bugs: commands that a client sends behind its content, before it has heard the verdict, count as content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
+
+from structlog import get_logger
+
+from moxy.mail.route import host_port
+
+LINE_OCTETS: Final = 512
+"""As much of a line as is told: no command that RFC 5321 §4.5.3.1.4 knows is longer."""
+
+Overhear = Callable[[asyncio.Protocol], asyncio.Protocol]
+"""What is put around each new connection: `unheard`, or one of `overheard`."""
+
+Side = Literal["C", "S"]
+"""Who speaks: the client or the server of the connection."""
+
+log = get_logger("moxy.dialogue")
+
+
+def unheard(connection: asyncio.Protocol) -> asyncio.Protocol:
+    """Nobody listens."""
+    return connection
+
+
+def overheard(peer: str, we: Side) -> Overhear:
+    """Listen to connections on which `we` are the one side, and the other is a `peer` ("client" or "destination")."""
+    return lambda connection: _Overheard(connection, peer, we)
+
+
+class _Overheard(asyncio.Protocol):
+    """Stands between a transport and its protocol, and tells what passes."""
+
+    def __init__(self, protocol: asyncio.Protocol, peer: str, we: Side) -> None:
+        self._protocol = protocol
+        self._peer = peer
+        self._place = ""
+        self._we: Side = we
+        self._they: Side = "S" if we == "C" else "C"
+        self._in_content = False
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._place = host_port(*(transport.get_extra_info("peername") or ("", 0))[:2])
+        self._tell(begins=True)
+        self._protocol.connection_made(cast("asyncio.Transport", _Overhearing(transport, self)))
+
+    def data_received(self, data: bytes) -> None:
+        self._hear(self._they, data)
+        self._protocol.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tell(ends=str(exc or "closed"))
+        self._protocol.connection_lost(exc)
+
+    def said(self, data: bytes) -> None:
+        """Our own words."""
+        self._hear(self._we, data)
+
+    def _hear(self, side: Side, data: bytes) -> None:
+        if side == "C" and self._in_content:
+            self._tell(octets=len(data))
+            return
+        lines = data.removesuffix(b"\r\n").split(b"\r\n")
+        for line in lines:
+            self._tell(**{side: line[:LINE_OCTETS].decode(errors="backslashreplace")})
+        if side == "S":
+            self._in_content = lines[-1].startswith(b"354")
+
+    def _tell(self, **what: object) -> None:
+        log.debug("dialogue", **{self._peer: self._place}, **what)
+
+
+class _Overhearing:
+    """A transport that has what is written to it told first."""
+
+    def __init__(self, transport: asyncio.BaseTransport, listener: _Overheard) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._listener.said(data)
+        self._transport.write(data)

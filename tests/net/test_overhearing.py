@@ -1,0 +1,137 @@
+"""What is told of a dialogue that somebody listens to, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from moxy.net.overhearing import LINE_OCTETS, overheard, unheard
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self):
+        super().__init__({"peername": ("192.0.2.1", 2525)})
+        self.written = []
+        self.paused = False
+
+    def write(self, data):
+        self.written.append(data)
+
+    def pause_reading(self):
+        self.paused = True
+
+
+class Connection(asyncio.Protocol):
+    """Keeps what happens to it."""
+
+    def __init__(self):
+        self.happened = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.happened.append(data)
+
+    def eof_received(self):
+        self.happened.append("eof")
+        return True
+
+    def pause_writing(self):
+        self.happened.append("full")
+
+    def connection_lost(self, exc):
+        self.happened.append(exc)
+
+
+@pytest.fixture
+def connection():
+    return Connection()
+
+
+@pytest.fixture
+def told():
+    with capture_logs() as events:
+        yield events
+
+
+def words(told):
+    """What was told, without what is the same in every event."""
+    return [
+        {key: value for key, value in event.items() if key not in ("event", "log_level", "client", "destination")}
+        for event in told
+    ]
+
+
+def test_where_nobody_listens_the_connection_is_itself(connection):
+    assert unheard(connection) is connection
+
+
+def test_both_sides_are_told_line_by_line_in_their_order(connection, told):
+    heard = overheard("client", "S")(connection)
+    transport = Transport()
+    heard.connection_made(transport)
+    connection.transport.write(b"220 ready\r\n")
+    heard.data_received(b"EHLO a\r\nMAIL FROM:<a@b>\r\n")
+    connection.transport.write(b"250-we\r\n250 SIZE\r\n")
+    assert words(told) == [
+        {"begins": True},
+        {"S": "220 ready"},
+        {"C": "EHLO a"},
+        {"C": "MAIL FROM:<a@b>"},
+        {"S": "250-we"},
+        {"S": "250 SIZE"},
+    ]
+    assert {(event["client"], event["log_level"]) for event in told} == {("192.0.2.1:2525", "debug")}
+    assert connection.happened == [b"EHLO a\r\nMAIL FROM:<a@b>\r\n"]
+    assert transport.written == [b"220 ready\r\n", b"250-we\r\n250 SIZE\r\n"]
+
+
+@pytest.mark.parametrize("we", ["C", "S"])
+def test_of_content_only_the_size_is_told(connection, told, we):
+    heard = overheard("client" if we == "S" else "destination", we)(connection)
+    heard.connection_made(Transport())
+    client, server = heard.data_received, connection.transport.write
+    if we == "C":
+        client, server = server, client
+    client(b"DATA\r\n")
+    server(b"354 go on\r\n")
+    client(b"Subject: secret\r\n\r\nsec")
+    client(b"ret\r\n.\r\n")
+    server(b"250 taken\r\n")
+    client(b"QUIT\r\n")
+    assert words(told)[1:] == [
+        {"C": "DATA"},
+        {"S": "354 go on"},
+        {"octets": 22},
+        {"octets": 8},
+        {"S": "250 taken"},
+        {"C": "QUIT"},
+    ]
+
+
+def test_lines_are_cut_and_any_octets_are_text(connection, told):
+    heard = overheard("client", "S")(connection)
+    heard.connection_made(Transport())
+    heard.data_received(b"\xff\x00" + b"x" * 2000 + b"\r\n")
+    (line,) = [event["C"] for event in told if "C" in event]
+    assert line.startswith("\\xff\x00xxx")
+    assert len(line) == LINE_OCTETS + 3
+
+
+def test_all_else_passes(connection, told):
+    heard = overheard("client", "S")(connection)
+    transport = Transport()
+    heard.connection_made(transport)
+    assert heard.eof_received() is True
+    heard.pause_writing()
+    connection.transport.pause_reading()
+    assert transport.paused
+    assert connection.transport.get_extra_info("peername") == ("192.0.2.1", 2525)
+    heard.connection_lost(None)
+    assert connection.happened == ["eof", "full", None]
+    assert words(told)[-1] == {"ends": "closed"}
