@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import click
 
+from moxy.cli.arguments import checked
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config
 from moxy.errors import MoxyError
@@ -36,24 +37,19 @@ class Finding(NamedTuple):
     entry: str
 
 
-def _forward_path(context: click.Context, parameter: click.Parameter, text: str) -> ForwardPath:  # noqa: ARG001
-    try:
-        return ForwardPath.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _client_address(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+def _client_address(text: str) -> str:
     try:
         return text and str(ip_address(text))
     except ValueError:
-        raise click.BadParameter("expected an IP address without brackets") from None
+        raise ValueError("expected an IP address without brackets") from None
 
 
 @click.command("lookup", short_help="Show where mail for ADDRESS goes, and why.")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to use.")
-@click.option("--client", default="", metavar="IP", callback=_client_address, help="Ask for a client at this address.")
-@click.argument("address", callback=_forward_path)
+@click.option(
+    "--client", default="", metavar="IP", callback=checked(_client_address), help="Ask for a client at this address."
+)
+@click.argument("address", callback=checked(ForwardPath.parse))
 @click.pass_context
 def lookup(context: click.Context, file: Path | None, client: str, address: ForwardPath) -> None:
     """Show where mail for ADDRESS goes, and which entry of which table says so.

@@ -147,7 +147,7 @@ class _Reader:
     def _data(self) -> dict[str, Any]:
         """The file's settings in the shape of the schema."""
         data: dict[str, Any] = {}
-        chosen = ["hostname", "banner", "runas", "pid_file", "workers", "operator_level", "allowRelayFrom", "sendRelayTo"]
+        chosen = [directive.name for directive in DIRECTIVES if directive.path[0] not in ("listener", "routes", "log")]
         chosen += _TABLE_KEYS.get(self._word("dbtype", "file"), _OTHER_TABLES)
         chosen += _LOG_KEYS.get(self._word("logtype", "nolog"), _OTHER_LOGS)
         for name in chosen:

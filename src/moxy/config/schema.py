@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from moxy.config.kinds import Foreign
 from moxy.config.logs import Log, OperatorLog
 from moxy.config.routes import Relay, Routes
 from moxy.config.types import (
@@ -40,6 +41,7 @@ from moxy.config.types import (
 from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
+from moxy.net.syslog import DEVICE
 from moxy.smtp import limits
 
 
@@ -191,7 +193,7 @@ def _files_differ(logs: dict[str, Log]) -> dict[str, Log]:
     """No file for two logs: totals would count twice, and lines stand among totals."""
     taken: dict[Path, str] = {}
     for name, log in logs.items():
-        path = getattr(log, "path", None)
+        path = getattr(log.settings if isinstance(log, Foreign) else log, "path", None)
         if path is None:
             continue
         if path in taken:
@@ -243,7 +245,7 @@ class Config(Section):
     `[delivery]` that count sessions and connections: each has its part.
     """
 
-    syslog_socket: File = Path("/dev/log")
+    syslog_socket: File = DEVICE
     """The socket of the local syslog daemon, for the logs that go there."""
 
     hide_destinations: Flag = True

@@ -56,7 +56,7 @@ class Severity(IntEnum):
 TAG: Final = "moxy"
 """Who speaks, in front of every message."""
 
-DAEMON: Final = Path("/dev/log")
+DEVICE: Final = Path("/dev/log")
 """Where the local daemon listens, on every Linux."""
 
 MESSAGE_OCTETS: Final = 8096
@@ -87,7 +87,7 @@ class SyslogSocket:
 
     def __init__(
         self,
-        path: Path = DAEMON,
+        path: Path = DEVICE,
         facility: Facility = Facility.MAIL,
         *,
         clock: Callable[[], float] = time.monotonic,

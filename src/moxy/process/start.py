@@ -18,7 +18,7 @@ from moxy.config.values import Endpoint
 from moxy.process import daemon, logs, preload, privileges, worker  # noqa: F401 - importing `preload` is its use
 from moxy.process.assembly import assemble
 from moxy.process.listeners import Listeners
-from moxy.process.supervisor import Supervisor
+from moxy.process.supervisor import Supervisor, hold_signals
 
 
 def run(read: Callable[[], Config], *, detach: bool = False) -> None:
@@ -45,6 +45,7 @@ def run(read: Callable[[], Config], *, detach: bool = False) -> None:
         adopt(config)  # in this process: syslog is told its number
         serve(config, sockets, let_go_and_tell, lifeline)
 
+    hold_signals()
     with daemon.pid_file(config.pid_file, user):
         if user is not None:
             privileges.drop(user)

@@ -40,6 +40,9 @@ STOP: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 BLOCKED: Final = SIGNALS | {signal.SIGUSR2}
 """A worker may be told to retire before it can heed that; it has this from us, until it can."""
 
+START_SECONDS: Final = 120.0
+"""How long a worker may take until it serves: a text table of many millions of lines is read in less."""
+
 RESTART_SECONDS: Final = 1.0
 """A worker is not replaced more often than this: what kills it at once will kill the next one."""
 
@@ -73,6 +76,11 @@ class Worker:
     end_by: float | None = None
 
 
+def hold_signals() -> None:
+    """Have signals wait until somebody heeds them, from before there is anything that one could destroy."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+
+
 class _Interrupted(Exception):  # noqa: N818 - no error: the operator wants us to stop
     """A signal to stop has come while workers were starting. It is still to be heeded."""
 
@@ -101,11 +109,10 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Serve until told to stop. `ready` is called when the first client may come.
+        """Serve until told to stop. `ready` is called when the first client may come. Signals must be held.
 
         Raises MoxyError if the first workers cannot serve.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             with contextlib.suppress(_Interrupted):
                 self._serve(ready)
@@ -291,9 +298,12 @@ def _await_ready(worker: Worker) -> None:
     """Wait until `worker` serves. Raises MoxyError with its reason if it does not, `_Interrupted` if we are to stop."""
     news = select.poll()
     news.register(worker.news, select.POLLIN)
+    give_up = time.monotonic() + START_SECONDS
     while not news.poll(1000 * GLANCE):
         if signal.sigpending() & STOP:
             raise _Interrupted
+        if time.monotonic() > give_up:
+            raise MoxyError(f"worker {worker.pid} did not come to serve in {START_SECONDS:g} s")
     told = os.read(worker.news, 65536)
     if told != READY:
         raise MoxyError(told.decode(errors="replace") or f"worker {worker.pid} ended before it served")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from moxy.config.kinds import Foreign
 from moxy.config.routes import DbmRoutes, FileRoutes, Routes
 from moxy.config.schema import Config
-from moxy.errors import ConfigError, Problem
+from moxy.errors import ConfigError, MoxyError, Problem
 from moxy.mail.route import Route
 from moxy.routes import RouteTable
 from moxy.routes.chained import ChainedTable
@@ -36,6 +36,8 @@ def named_tables(config: Config) -> dict[str, RouteTable]:
             tables[name] = _table(section, destinations)
         except ConfigError as error:
             problems += error.problems
+        except MoxyError as error:
+            problems.append(Problem(f"[routes.{name}]", 0, "", str(error)))
     if problems:
         raise ConfigError(problems)
     return tables
