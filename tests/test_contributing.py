@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import smtplib
 import sqlite3
+import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from support.directories import is_root, make_writable
+from support.directories import is_root, make_writable, open_directory
 from support.moxy_commands import Sink, arguments, environment
 from support.moxy_process import SOURCE, running
 from support.ports import LOOPBACK, free_port
-from support.processes import run_to_end
+from support.processes import PATIENCE, run_to_end
 
 PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -25,16 +28,62 @@ def blocks(language):
     return [text for tag, text in BLOCK.findall(PAGE.read_text()) if tag == language]
 
 
+def project():
+    """The pyproject.toml of the page."""
+    (text,) = blocks("toml")
+    return tomllib.loads(text)
+
+
+def modules():
+    """The modules of the page and their text; the page says before each what it is called."""
+    names = re.findall(r"This is `(\w+)\.py`", PAGE.read_text())
+    return dict(zip(names, blocks("python"), strict=True))
+
+
+def write_examples(directory):
+    """What a reader of the page would write, all in one directory."""
+    (directory / "pyproject.toml").write_text(*blocks("toml"))
+    for name, text in modules().items():
+        (directory / f"{name}.py").write_text(text)
+
+
+@cache
+def pip():
+    """The command of a pip that can install them without a network, or None: it needs setuptools beside it."""
+    for python in (sys.executable, f"{sys.base_prefix}/bin/python3", "/usr/bin/python3"):
+        if Path(python).exists() and run_to_end([python, "-c", "import setuptools, wheel, pip"]).returncode == 0:
+            return [python, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir"]
+    return None
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """A directory with the examples as pip installs them; where there is no pip that can, as it would."""
+    with open_directory() as directory:
+        site = directory / "site"
+        site.mkdir()
+        if pip():
+            source = directory / "source"
+            source.mkdir()
+            write_examples(source)
+            options = ["--no-deps", "--no-index", "--no-build-isolation", "--no-compile", "--target", str(site)]
+            done = run_to_end([*pip(), "install", *options, str(source)], PATIENCE * 3)
+            assert done.returncode == 0, done.stdout
+        else:
+            write_examples(site)
+            write_information(site)
+        yield site
+
+
 @pytest.fixture
-def packages(directory):
-    """A directory with the examples in it, and beside them what an installer writes of their pyproject.toml."""
-    site = directory / "site"
-    site.mkdir()
-    (project,) = blocks("toml")
-    declared = tomllib.loads(project)["project"]
-    modules = {point.partition(":")[0] for group in declared["entry-points"].values() for point in group.values()}
-    for name, text in zip(sorted(modules, reverse=True), blocks("python"), strict=True):
-        (site / f"{name}.py").write_text(text)
+def packages(directory, installed):
+    """A copy of that for each test."""
+    return shutil.copytree(installed, directory / "site")
+
+
+def write_information(site):
+    """What an installer writes beside the modules, of their pyproject.toml."""
+    declared = project()["project"]
     information = site / f"{declared['name'].replace('-', '_')}-{declared['version']}.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(
@@ -44,13 +93,12 @@ def packages(directory):
     for group, points in declared["entry-points"].items():
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return site
 
 
 def configured(directory, sections):
     port = free_port()
     configuration = directory / "moxy.toml"
-    runas = 'runas = "nobody"\n' if is_root() else ""
+    runas = 'runas = "nobody"\n' if is_root() else "# as who we are\n"  # a line for everybody: tests know their numbers
     configuration.write_text(
         f'hostname = "mx.moxy.test"\n{runas}[listener.mx]\nlisten = ["{LOOPBACK}:{port}"]\n{sections}'
     )
@@ -82,6 +130,14 @@ def test_an_example_is_short():
         assert len(text.splitlines()) <= 40
 
 
+def test_all_modules_of_the_page_are_installed_and_hold_what_the_entry_points_name():
+    """setuptools takes no directory of several modules that are not named (`Multiple top-level modules`)."""
+    assert sorted(project()["tool"]["setuptools"]["py-modules"]) == sorted(modules())
+    points = [point for group in project()["project"]["entry-points"].values() for point in group.values()]
+    for module, _, name in (point.partition(":") for point in points):
+        assert f"\nclass {name}:\n" in modules()[module]
+
+
 def test_mail_goes_where_the_example_table_says_and_the_example_log_tells_of_it(directory, packages):
     home = directory / "log"
     home.mkdir()
@@ -110,7 +166,9 @@ def test_check_and_lookup_know_the_example(directory, packages):
     database(directory, 2525)
     configuration, _ = configured(directory, '[routes.a]\nkind = "sqlite"\npath = "routes.sqlite"\n')
     assert "routes a: sqlite" in told(packages, "check", "-c", str(configuration))
-    assert f"{LOOPBACK}:2525" in told(packages, "lookup", "-c", str(configuration), "bob@one.test")
+    found = told(packages, "lookup", "-c", str(configuration), "bob@one.test")
+    assert f"{LOOPBACK}:2525" in found
+    assert "table     a, sqlite\n" in found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxy.accounting.record import Outcome, Record
-from moxy.accounting.textformat import LineFormat
+from moxy.accounting.textformat import LineFormat, unknown_words
 
 FORMAT = "%date: %msize bytes from <%sender> [%shost] to [%dhost] for '%rcpts'"
 DATE = "%d/%m/%y %T %z"
@@ -112,3 +112,11 @@ def test_whatever_comes_in_one_line_goes_out(format, sender, recipients, moment)
     line = LineFormat(format, "%d%n%H").render(record)
     assert len(line.splitlines()) <= 1
     assert not set(line) & set("\r\n\x0b\x0c\x85\u2028\u2029")
+
+
+@pytest.mark.parametrize(
+    ("format", "unknown"),
+    [("%msize %sender", []), ("%sendr, %%sendr %dhosts", ["sendr"]), ("100% %Msize %_x", ["Msize", "_x"]), ("", [])],
+)
+def test_what_looks_like_a_word_and_is_none_is_found(format, unknown):
+    assert unknown_words(format) == unknown

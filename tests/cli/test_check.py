@@ -48,11 +48,37 @@ def test_a_right_configuration_is_summed_up(tmp_path: Path) -> None:
         f"{path}: ok",
         "  host name mx.example.org",
         "  listener mx: 0.0.0.0:25, [::]:25",
-        f"  routes domains: file {tmp_path}/moxy.db",
+        f"  routes domains: file {tmp_path}/moxy.db, 2 entries",
         "  routes others: everybody to beta",
         "  relay: from 127.0.0.1, 10.* through localhost:10025",
         f"  log mail: lines in {tmp_path}/moxy.log",
     ]
+
+
+def test_what_is_hardly_wanted_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "moxy.toml"
+    (tmp_path / "moxy.db").touch()
+    path.write_text(
+        """
+        hostname = "mx"
+        [routes.domains]
+        kind = "file"
+        path = "moxy.db"
+        [log.mail]
+        kind = "filelog"
+        path = "moxy.log"
+        format = "%sendr %sender%shost %msize"
+        """
+    )
+    result = run("-c", path)
+    assert result.exit_code == 0
+    *others, last = [line for line in result.stdout.splitlines() if line.startswith("note: ")]
+    assert others == [
+        "note: the host name is `mx`; senders expect a full one, such as `mx.example.org`",
+        "note: the table domains is empty",
+        "note: log mail: the format has `%sendr`, which stays as it is; did you mean `sender`?",
+    ]
+    assert last.startswith("note: log mail: moxylogalyze will not be able to read it: %sender and %shost cannot be")
 
 
 def test_a_configuration_that_does_little_says_so(tmp_path: Path) -> None:

@@ -100,3 +100,7 @@ def test_a_missing_configuration_is_told_of(tmp_path):
     result = CliRunner().invoke(lookup, ["-c", str(tmp_path / "none.toml"), "joe@a.org"])
     assert result.exit_code == 2
     assert "cannot be read" in result.stderr
+
+
+def test_a_domain_stands_for_its_postmaster(ask):
+    assert ask("a.org").stdout.startswith("address   postmaster@a.org\n")

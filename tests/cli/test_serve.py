@@ -57,3 +57,9 @@ def test_help_lists_the_commands(option):
     text = moxy(option).stdout.decode()
     for command in ("serve", "check", "describe", "lookup", "send", "sink", "demo"):
         assert f"  {command} " in text
+
+
+def test_a_command_that_is_not_there_is_told_with_the_nearest():
+    result = moxy("chek")
+    assert result.returncode == 2
+    assert b"there is no command `chek`; did you mean `check`?" in result.stderr

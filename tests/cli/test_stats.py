@@ -141,6 +141,15 @@ def test_the_configuration_names_the_file(file, name, text):
     assert "big.example" in run("-c", configuration)
 
 
+def test_one_of_several_logs_may_be_named(file):
+    configuration = file.with_name("moxy.toml")
+    other = '[log.other]\nkind = "gdbmlog"\npath = "other.gdbm"\n'
+    configuration.write_text(f'{other}[log.mine]\nkind = "gdbmlog"\npath = "{file.name}"\n')
+    assert "big.example" in run("-c", configuration, "--log", "mine")
+    result = moxy("stats", "-c", str(configuration), "--log", "theirs")
+    assert result.stderr.decode() == f"moxy: {configuration}: there is no [log.theirs] that keeps totals\n"
+
+
 def test_a_file_that_is_named_needs_no_configuration(file):
     assert "big.example" in run(file, "-c", file.with_name("missing.toml"))
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from support.moxy_commands import moxy
 from support.moxy_process import Moxy, running_moxy
 from support.ports import LOOPBACK, free_port
 from support.postfix import PostfixDestination
 from support.smtpsink import SmtpSink
 
 pytestmark = pytest.mark.interop
+
+GUIDE = Path(__file__).parents[2] / "docs" / "beside-postfix.md"
 
 COLLEAGUE = "127.0.0.2"
 STRANGER = "127.0.0.3"
@@ -157,3 +160,22 @@ def test_a_postfix_that_trusts_loopback_on_its_only_port_relays_for_strangers(di
         postfix.wait_for_empty_queue()
         (message,) = world.messages()
         assert set(message.forward_paths) == {"victim@elsewhere.test"}
+
+
+def shown(start: str) -> str:
+    """What the guide shows, indented, from the line that starts so to the next one that is not."""
+    block = re.search(rf"^    {re.escape(start)}.*\n(?:    .*\n)*", GUIDE.read_text(), re.MULTILINE)
+    assert block, start
+    return re.sub("^    ", "", block[0], flags=re.MULTILINE)
+
+
+def test_moxy_says_of_the_files_of_the_guide_what_stands_there(directory: Path) -> None:
+    (directory / "moxy.conf").write_text(shown("port 25\n"))
+    (directory / "moxy.db").write_text(shown("example.org  "))
+    said = ""
+    for line in shown("# moxy check").splitlines():
+        if line.startswith("# moxy "):
+            command, *words = line.removeprefix("# moxy ").split()
+            done = moxy(command, "-c", str(directory / "moxy.conf"), *words)
+            said += f"{line}\n{done.stdout.decode()}".replace(str(directory), "/etc/moxy")
+    assert said == shown("# moxy check")

@@ -28,7 +28,13 @@ class Said(NamedTuple):
     """What a run of the script came to."""
 
     status: int
-    text: str
+    output: str
+    errors: str
+
+    @property
+    def text(self) -> str:
+        """Both; where a test looks for one line, there is no more."""
+        return self.output + self.errors
 
 
 class Init:
@@ -52,19 +58,20 @@ class Init:
             file.writelines(f"{name}={value}\n" for name, value in settings.items())
 
     def __call__(self, *words: str) -> Said:
-        """Run it. Its output goes to a file of its own, since a Moxy in the background would hold a pipe open."""
+        """Run it. Its output goes to files of its own, since a Moxy in the background would hold a pipe open."""
         output = next(self._outputs)
-        with output.open("w") as said:
+        errors = output.with_suffix(".errors")
+        with output.open("w") as said, errors.open("w") as complained:
             done = subprocess.run(
                 ["/bin/sh", str(SCRIPT), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
-                stderr=said,
+                stderr=complained,
                 env=environment() | {"MOXY_DEFAULTS": str(self._defaults)},
                 timeout=PATIENCE * 2,
                 check=False,
             )
-        return Said(done.returncode, output.read_text())
+        return Said(done.returncode, output.read_text(), errors.read_text())
 
     def pid(self) -> int:
         return int(self.pid_file.read_text())
@@ -123,6 +130,40 @@ def test_a_reload_keeps_the_process(init: Init, word: str) -> None:
     pid = init.pid()
     assert init(word).status == 0
     assert init("status").text == f"moxy: runs, process {pid}\n"
+
+
+@pytest.mark.parametrize("word", ["restart", "try-restart", "condrestart", "reload", "force-reload"])
+def test_nothing_is_stopped_for_a_configuration_with_mistakes(init: Init, word: str) -> None:
+    init("start")
+    pid = init.pid()
+    right = init.configuration.read_text()
+    for wrong in (f"{right}nonsense = 1\n", right.replace("pid_file", "#pid_file")):
+        init.configuration.write_text(wrong)
+        done = init(word)
+        assert (done.status, done.output) == (6, "")
+        assert init("status").text == f"moxy: runs, process {pid}\n"
+    init.configuration.write_text(right)
+    assert init(word).status == 0
+
+
+def test_what_is_wrong_is_told_on_standard_error(init: Init) -> None:
+    init("start")
+    with init.configuration.open("a") as file:
+        file.write("nonsense = 1\n")
+    mistake, last = init("restart").errors.splitlines()
+    assert mistake.startswith(f"{init.configuration}:")
+    assert "unknown key `nonsense`" in mistake
+    assert last == "moxy: the configuration has mistakes, so nothing is changed"
+
+
+def test_a_directory_for_the_pid_file_is_made(init: Init) -> None:
+    """As after a boot, which leaves nothing in /run."""
+    directory = init.pid_file.parent
+    directory.rmdir()
+    assert init("start").status == 0
+    assert directory.is_dir()
+    assert init("stop").status == 0
+    assert list(directory.iterdir()) == []
 
 
 def test_a_moxy_that_died_is_told_and_can_be_started(init: Init) -> None:

@@ -364,7 +364,7 @@ def test_a_gdbm_file_of_another_kind_of_machine_is_told_and_made_anew(home: Path
     order.
     """
     compiled = home / "moxy.gdbm"
-    configuration = configured(home, "dbtype dbm\ndbname moxy.gdbm\n", "one.test 127.0.0.1:2525\n")
+    configuration = configured(home, "dbtype dbm\ndbname moxy.gdbm\n", "one.test 127.0.0.1:2525\n", free_port())
     gdbmtool.store(compiled, {"one.test": "127.0.0.1:2525"})
     octets = bytearray(compiled.read_bytes())
     struct.pack_into("=I", octets, 0, magic)

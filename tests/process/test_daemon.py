@@ -95,6 +95,19 @@ def test_its_log_goes_where_standard_error_went_if_that_is_wanted(directory, pid
         assert '"ready"' in (directory / "out").read_text()
 
 
+def test_the_directory_of_the_pid_file_is_made_for_who_moxy_becomes(directory, pid_file):
+    missing = pid_file.with_name("run") / "moxy.pid"
+    with detached(directory, missing):
+        assert missing.parent.stat().st_mode & 0o777 == 0o755
+        assert missing.parent.stat().st_uid == pid_file.parent.stat().st_uid
+    assert not missing.exists()
+
+
+def test_where_there_is_no_syslog_it_is_told_before_nobody_listens(directory, pid_file):
+    with detached(directory, pid_file, f'syslog_socket = "{directory}/none"\n'):
+        assert "no_syslog_daemon" in (directory / "out").read_text()
+
+
 def test_the_pid_file_is_gone_when_it_has_ended(directory, pid_file):
     with detached(directory, pid_file):
         assert pid_file.stat().st_mode & 0o777 == 0o644

@@ -140,7 +140,7 @@ def test_an_old_session_that_does_not_end_is_told_to(directory, sink):
         (
             'hostname = "mx.moxy.test"',
             'hostname = "mx.moxy.test"\npid_file = "x.pid"',
-            "pid_file: a change of it needs a restart",
+            "pid_file: a change needs a restart",
         ),
     ],
 )

@@ -30,9 +30,17 @@ _FIELDS: Final[dict[str, Callable[[Record], str]]] = {
 }
 """Every `%word` but `%date`, which belongs to the format as much as to the record."""
 
+WORDS: Final = (*_FIELDS, "date")
+"""Every word that a format may have."""
+
 # Alternatives are tried from left to right: the longest name must come first.
-WORD: Final = re.compile("%(" + "|".join(["%", *sorted([*_FIELDS, "date"], key=len, reverse=True)]) + ")")
+WORD: Final = re.compile("%(" + "|".join(["%", *sorted(WORDS, key=len, reverse=True)]) + ")")
 """Splits a format into text, word, text, word, ..., text; the word `%` stands for itself."""
+
+
+def unknown_words(format: str) -> list[str]:
+    """What looks like a word in `format` and is none: it stays as it is, which hardly anybody wants."""
+    return [word for text in WORD.split(format)[::2] for word in re.findall("%([A-Za-z_]+)", text)]
 
 
 class LineFormat:

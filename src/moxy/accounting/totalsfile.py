@@ -138,7 +138,8 @@ class TotalsFile:
             aside.unlink()
             raise
         waiting.clear()
-        log.warning("accounting_totals_damaged", file=str(self.path), moved_to=str(aside), error=str(damage))
+        reason = str(damage).removeprefix(f"{copy}: ")
+        log.warning("accounting_totals_damaged", file=str(self.path), moved_to=str(aside), error=reason)
 
     def _second_name(self) -> Path:
         """Give the file a second name that no other has."""

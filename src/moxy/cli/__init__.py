@@ -15,6 +15,7 @@ import click
 
 from moxy import __version__
 from moxy.errors import MoxyError
+from moxy.routes.wording import nearest
 
 SUBCOMMANDS: Final = (
     "serve",
@@ -46,6 +47,14 @@ class Subcommands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"moxy.cli.{name}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is asked for; of one that is not there, the nearest is named."""
+        if args[0] not in SUBCOMMANDS:
+            raise click.UsageError(f"there is no command `{args[0]}`{nearest(args[0], SUBCOMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def serving_options(command: Callable[..., None]) -> Callable[..., None]:

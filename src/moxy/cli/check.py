@@ -8,14 +8,16 @@ tables; the start tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
 
+from moxy.accounting.linereader import LineReader
+from moxy.accounting.textformat import WORDS, unknown_words
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
-from moxy.config.logs import DaemonLog, FileLog, Log, NoLog, TotalsLog
+from moxy.config.logs import DaemonLog, FileLog, LineLog, Log, NoLog, TotalsLog
 from moxy.config.routes import DbmRoutes, NodbRoutes, Routes
 from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
@@ -23,7 +25,10 @@ from moxy.gdbm import LibraryMissing
 from moxy.gdbm.library import library
 from moxy.process.privileges import identity
 from moxy.process.tables import named_tables
-from moxy.routes.dbm import entry_problems
+from moxy.routes import RouteTable
+from moxy.routes.dbm import DbmTable, entry_problems
+from moxy.routes.file import FileTable
+from moxy.routes.wording import nearest
 
 
 @click.command("check")
@@ -34,7 +39,7 @@ def check(context: click.Context, file: Path | None) -> None:
     try:
         path = file or find_config()
         config = load(path)
-        named_tables(config)
+        tables = named_tables(config)
         problems = [*table_problems(config), *machine_problems(config, path)]
     except ConfigError as error:
         problems = error.problems
@@ -43,8 +48,10 @@ def check(context: click.Context, file: Path | None) -> None:
             click.echo(str(problem), err=True)
         context.exit(1)
     click.echo(f"{path}: ok")
-    for line in summary(config):
+    for line in summary(config, tables):
         click.echo(f"  {line}")
+    for line in notes(config, tables):
+        click.echo(f"note: {line}")
 
 
 def table_problems(config: Config) -> Iterator[Problem]:
@@ -71,15 +78,15 @@ def machine_problems(config: Config, path: Path) -> Iterator[Problem]:
                 yield Problem(str(path), 0, f"log.{name}", str(error))
 
 
-def summary(config: Config) -> Iterator[str]:
+def summary(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     """What the configuration amounts to, in a few lines."""
     yield f"host name {config.hostname}"
     for name, listener in config.listener.items():
         yield f"listener {name}: {_listed(listener.listen)}"
     if config.workers > 1:
         yield f"workers: {config.workers}"
-    for name, table in config.routes.items():
-        yield f"routes {name}: {_source(table)}"
+    for name, section in config.routes.items():
+        yield f"routes {name}: {_source(section, tables[name])}"
     if not config.routes:
         yield "routes: none, mail from clients that may not relay is refused"
     if config.relay.allow_from:
@@ -90,10 +97,13 @@ def summary(config: Config) -> Iterator[str]:
     yield from logs or ["log: none"]
 
 
-def _source(table: Routes | Foreign) -> str:
-    if isinstance(table, Foreign):
-        return table.kind
-    return f"everybody to {_listed(table.hosts)}" if isinstance(table, NodbRoutes) else f"{table.kind} {table.path}"
+def _source(section: Routes | Foreign, table: RouteTable) -> str:
+    if isinstance(section, Foreign):
+        return section.kind
+    if isinstance(section, NodbRoutes):
+        return f"everybody to {_listed(section.hosts)}"
+    entries = len(table) if isinstance(table, FileTable | DbmTable) else 0
+    return f"{section.kind} {section.path}, {entries:,} {'entry' if entries == 1 else 'entries'}"
 
 
 def _place(log: Log | Foreign, config: Config) -> str:
@@ -111,3 +121,25 @@ def _place(log: Log | Foreign, config: Config) -> str:
 
 def _listed(items: Iterable[object]) -> str:
     return ", ".join(str(item) for item in items)
+
+
+def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
+    """What is allowed, and is hardly what was wanted."""
+    if "." not in config.hostname:
+        yield f"the host name is `{config.hostname}`; senders expect a full one, such as `mx.example.org`"
+    for name, table in tables.items():
+        if isinstance(table, FileTable | DbmTable) and not len(table):
+            yield f"the table {name} is empty"
+    for name, log in config.log.items():
+        if isinstance(log, LineLog):
+            yield from (f"log {name}: {text}" for text in _doubts(log))
+
+
+def _doubts(log: LineLog) -> Iterator[str]:
+    """About the format of a line."""
+    for word in unknown_words(log.format):
+        yield f"the format has `%{word}`, which stays as it is{nearest(word, WORDS)}"
+    try:
+        LineReader(log.format, log.date_format)
+    except ValueError as error:
+        yield f"moxylogalyze will not be able to read it: {error}"

@@ -176,9 +176,11 @@ def _line_logs(config: Config) -> dict[str, LineLog]:
 
 
 def _own_file(log: LineLog | None) -> str:
-    if not isinstance(log, FileLog):
-        raise click.UsageError("name a LOGFILE: no configuration tells of a log file")
-    return str(log.path)
+    if isinstance(log, FileLog):
+        return str(log.path)
+    if log is None:
+        raise click.UsageError("name a LOGFILE: no configuration tells of a log that writes lines")
+    raise click.UsageError(f"name a LOGFILE: a log of kind `{log.kind}` is where the syslog daemon writes it")
 
 
 def _reader(log: LineLog | None, format: str | None, date_format: str | None) -> LineReader:

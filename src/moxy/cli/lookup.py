@@ -17,6 +17,7 @@ from typing import NamedTuple
 import click
 
 from moxy.cli.arguments import checked
+from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config
 from moxy.errors import MoxyError
@@ -37,6 +38,11 @@ class Finding(NamedTuple):
     entry: str
 
 
+def _forward_path(text: str) -> ForwardPath:
+    """An address; or a domain, which stands for its postmaster."""
+    return ForwardPath.parse(f"postmaster@{text}" if "." in text and "@" not in text else text)
+
+
 def _client_address(text: str) -> str:
     try:
         return text and str(ip_address(text))
@@ -49,10 +55,10 @@ def _client_address(text: str) -> str:
 @click.option(
     "--client", default="", metavar="IP", callback=checked(_client_address), help="Ask for a client at this address."
 )
-@click.argument("address", callback=checked(ForwardPath.parse))
+@click.argument("address", callback=checked(_forward_path))
 @click.pass_context
 def lookup(context: click.Context, file: Path | None, client: str, address: ForwardPath) -> None:
-    """Show where mail for ADDRESS goes, and which entry of which table says so.
+    """Show where mail for ADDRESS, or for the postmaster of a domain, goes, and which entry of which table says so.
 
     A client that may relay (--client) also reaches domains that no table knows.
     """
@@ -80,7 +86,9 @@ def find(config: Config, path: ForwardPath, client: str) -> Finding | None:
         match = _match(table, path)
         if match is not None:
             entry, route = match
-            return Finding(route, f"{name}, {table}", entry)
+            section = config.routes[name]
+            source = section.kind if isinstance(section, Foreign) else table
+            return Finding(route, f"{name}, {source}", entry)
     relay = build_relay(config).route_for(client)
     return Finding(relay, f"none; relayed for the client {client}", "none") if relay is not None else None
 

@@ -78,7 +78,7 @@ def make_table(source: Path, target: Path) -> None:
         write_table(target, _with_bar(entries.items(), "writing"))
     except OSError as error:
         raise MoxyError(f"{target}: cannot be written: {error.strerror}") from None
-    click.echo(f"{target}: {len(entries):,} entries")
+    click.echo(f"{target}: {len(entries):,} {'entry' if len(entries) == 1 else 'entries'}")
 
 
 def read_lines(source: Path) -> list[bytes]:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import BinaryIO, Final
 
@@ -197,7 +197,8 @@ def _text(body: str) -> str:
 
 
 def _show_line(who: str, line: str) -> None:
-    click.echo(click.style(f"{who}: {line}", fg=COLOURS[who]))
+    with suppress(BrokenPipeError):  # nobody reads on, and the message is still to be sent
+        click.echo(click.style(f"{who}: {line}", fg=COLOURS[who]))
 
 
 @contextmanager

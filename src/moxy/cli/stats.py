@@ -25,6 +25,7 @@ from moxy.cli.tables import Order, Row, Table, arranged, csv_text, cut, human_si
 from moxy.config.load import find_config, load
 from moxy.config.logs import TotalsLog
 from moxy.errors import MoxyError
+from moxy.gdbm import Damaged
 
 WATCH_SECONDS: Final = 2.0
 """From one look to the next, if not told otherwise: that of top(1) is 3, of watch(1) 2."""
@@ -85,6 +86,7 @@ def _seconds(text: str) -> float:
     help=f"Look again every SECONDS ({WATCH_SECONDS:g}) until Ctrl-C, and show what came in between.",
 )
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration FILE to use.")
+@click.option("--log", "name", metavar="NAME", help="Which [log.NAME] of the configuration; the first by default.")
 @click.version_option(__version__, "-v", "--version", message="Moxy %(version)s")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def stats(
@@ -96,6 +98,7 @@ def stats(
     as_csv: bool,
     watch: float | None,
     config: Path | None,
+    name: str | None,
     file: Path | None,
 ) -> None:
     """Show octets and messages for each destination, from a FILE of totals (gdbmlog).
@@ -104,7 +107,7 @@ def stats(
     """
     if as_json + as_csv + (watch is not None) > 1:
         raise click.UsageError("--json, --csv and --watch exclude each other")
-    path = file or configured_file(config or find_config())
+    path = file or configured_file(config or find_config(), name)
     view = View(ORDERS[sort], reverse, top, human)
     if watch is not None:
         _watch(path, view, watch)
@@ -118,11 +121,13 @@ def stats(
         show(table, human=human)
 
 
-def configured_file(config: Path) -> Path:
-    """The file of the first log with totals in this configuration. Raises ConfigError, MoxyError if there is none."""
-    for log in load(config).log.values():
-        if isinstance(log, TotalsLog):
+def configured_file(config: Path, name: str | None = None) -> Path:
+    """The file of the log `name`, or of the first one with totals. Raises ConfigError, MoxyError if there is none."""
+    for key, log in load(config).log.items():
+        if isinstance(log, TotalsLog) and name in (None, key):
             return log.path
+    if name is not None:
+        raise MoxyError(f"{config}: there is no [log.{name}] that keeps totals")
     raise MoxyError(
         f"{config}: no log there keeps totals; `logtype gdbmlog` (moxy.conf) or a section [log.totals] with "
         '`kind = "gdbmlog"` (moxy.toml) does, or name a FILE'
@@ -168,6 +173,8 @@ def _read(path: Path) -> dict[str, Totals]:
         totals = read_totals(path, lambda destination, value: unreadable.append((destination, value)))
     except OSError as error:
         raise MoxyError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Damaged as error:
+        raise MoxyError(f"{error} (lines of a log are added up by moxylogalyze)") from error
     for destination, value in unreadable[:NAMED]:
         shown = value[:SHOWN_OCTETS].decode(errors="backslashreplace")
         text = f"{path}: `{destination}` left out, expected octets and messages, two numbers, not `{shown}`"

@@ -34,7 +34,8 @@ class FileRoutes(Section):
 
 class DbmRoutes(Section):
     """The same table in a GNU dbm file: stays on disk however many domains it has, and other programs may change it
-    entry by entry while Moxy runs. `moxymakedbm` makes it from the text.
+    entry by entry while Moxy runs. `moxymakedbm` makes it from the text. Who changes it must not keep it open: while it
+    is locked, recipients wait for five seconds and are then told to come again.
     """
 
     kind: Literal["dbm"]

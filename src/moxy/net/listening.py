@@ -58,5 +58,5 @@ def _listen(address: str, port: int, *, optional: bool) -> list[socket.socket]:
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error)
     if isinstance(error, PermissionError):
-        return f"{text} (ports below 1024 need root; start as root with `runas`)"
+        return f"{text} (ports below 1024 need root; they are opened at the start, by root with `runas`)"
     return str(text)

@@ -3,6 +3,7 @@
 tables      route tables and relay policy, as configured
 logs        logs, as configured
 assembly    the composition root: the one place that wires concrete classes together
+descriptors as many file descriptors as can be had
 privileges  from root to nobody in particular
 preload     what must be in memory before privileges are dropped
 serving     a service on its sockets: accept, drain

@@ -13,6 +13,7 @@ from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.upstream import Ground
+from moxy.process.descriptors import fitting_sessions
 from moxy.process.logs import open_sinks
 from moxy.process.tables import build_relay, build_tables
 
@@ -73,7 +74,7 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
 
 
 def _bounds(limits: schema.Limits, workers: int) -> Bounds:
-    return Bounds(**limits.model_dump() | {"sessions": _share(limits.sessions, workers)})
+    return Bounds(**limits.model_dump() | {"sessions": fitting_sessions(_share(limits.sessions, workers))})
 
 
 def _settings(section: schema.Delivery, workers: int) -> Settings:

@@ -53,11 +53,15 @@ def let_go() -> None:
 
 @contextlib.contextmanager
 def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
-    """Keep our process number in `path` meanwhile; it belongs to `user`, who will remove or empty it. None: no file."""
+    """Keep our process number in `path` meanwhile; it belongs to `user`, who will remove or empty it. None: no file.
+
+    Its directory is made if it is missing, for what is in /run is gone with every boot.
+    """
     if path is None:
         yield
         return
     try:
+        _make_directory(path.parent, user)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         os.fchmod(descriptor, 0o644)  # whatever the umask: others are meant to read it
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -72,3 +76,11 @@ def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
             os.ftruncate(descriptor, 0)  # the directory may be root's, and the name then stays
             path.unlink()
         os.close(descriptor)
+
+
+def _make_directory(path: Path, user: Identity | None) -> None:
+    if not path.exists():
+        path.mkdir()
+        path.chmod(0o755)  # whatever the umask
+        if user is not None:
+            os.chown(path, user.uid, user.gid)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from structlog import get_logger
+
 from moxy.accounting import Sink, filelog, operatorlog, totalsfile
 from moxy.accounting.filelog import FileLog
 from moxy.accounting.gdbmlog import GdbmLog
@@ -17,6 +19,8 @@ from moxy.config.schema import Config
 from moxy.errors import MoxyError
 from moxy.net.syslog import Facility, SyslogSocket
 from moxy.process.privileges import Identity
+
+log = get_logger("moxy")
 
 Later = Callable[[float, Callable[[], None]], object]
 """An event loop's `call_later`."""
@@ -62,6 +66,18 @@ def _open(section: logs.Log | Foreign, config: Config, later: Later) -> Iterator
 def configure_operator_log(config: Config, *, detached: bool) -> None:
     """Send the operator's log where the configuration says. In each process anew: syslog is told its number."""
     section = config.operator_log
-    to_syslog = section.to == "syslog" or (section.to == "auto" and detached)
-    syslog = SyslogSocket(config.syslog_socket, facility=Facility.DAEMON) if to_syslog else None
+    syslog = None
+    if _goes_to_syslog(section, detached):
+        syslog = SyslogSocket(config.syslog_socket, facility=Facility.DAEMON)
     operatorlog.configure(section.level, section.style, syslog=syslog)
+
+
+def warn_of_no_syslog(config: Config, *, detached: bool) -> None:
+    """Tell, while somebody may still read it, that there is no daemon to take the operator's log."""
+    if _goes_to_syslog(config.operator_log, detached) and not config.syslog_socket.is_socket():
+        remedy = "start a syslog daemon, or set `to` in [operator_log]"
+        log.warning("no_syslog_daemon", socket=str(config.syslog_socket), remedy=remedy)
+
+
+def _goes_to_syslog(section: logs.OperatorLog, detached: bool) -> bool:
+    return section.to == "syslog" or (section.to == "auto" and detached)

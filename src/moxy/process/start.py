@@ -15,7 +15,7 @@ import uvloop
 
 from moxy.config.schema import Config, Listener
 from moxy.config.values import Endpoint
-from moxy.process import daemon, logs, preload, privileges, worker  # noqa: F401 - importing `preload` is its use
+from moxy.process import daemon, descriptors, logs, preload, privileges, worker  # noqa: F401 - importing `preload` is its use
 from moxy.process.assembly import assemble
 from moxy.process.listeners import Listeners
 from moxy.process.supervisor import Supervisor, hold_signals
@@ -45,13 +45,19 @@ def run(read: Callable[[], Config], *, detach: bool = False) -> None:
         adopt(config)  # in this process: syslog is told its number
         serve(config, sockets, let_go_and_tell, lifeline)
 
+    def serving() -> None:
+        descriptors.warn_of_few(config)
+        logs.warn_of_no_syslog(config, detached=detach)
+        ready()
+
     hold_signals()
     with daemon.pid_file(config.pid_file, user):
+        descriptors.raise_limit()
         if user is not None:
             privileges.drop(user)
         adopt(config)
         _spare_the_collector()
-        Supervisor(config, listeners, read, adopt, work).run(ready)
+        Supervisor(config, listeners, read, adopt, work).run(serving)
 
 
 def _nobody_waits() -> None:

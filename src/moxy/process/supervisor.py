@@ -311,6 +311,6 @@ def _await_ready(worker: Worker) -> None:
 
 def _refuse_what_needs_a_restart(old: Config, new: Config) -> None:
     """Raise MoxyError for a change that a process without root cannot make."""
-    for key in ("runas", "pid_file"):
-        if getattr(old, key) != getattr(new, key):
-            raise MoxyError(f"{key}: a change of it needs a restart")
+    changed = [key for key in ("runas", "pid_file") if getattr(old, key) != getattr(new, key)]
+    if changed:
+        raise MoxyError(f"{', '.join(changed)}: a change needs a restart")

@@ -28,7 +28,7 @@ from typing import Final
 from structlog import get_logger
 
 from moxy.errors import ConfigError, Problem, TemporaryFailure
-from moxy.gdbm import Access, GdbmError, GdbmFile, Locked
+from moxy.gdbm import Access, Damaged, GdbmError, GdbmFile, Locked
 from moxy.mail.route import Mode, Route
 from moxy.routes.order import candidates, normal_key
 from moxy.routes.tabletext import PROBLEMS_LIMIT, route_of
@@ -69,7 +69,8 @@ class DbmTable:
         except Locked:  # there is a file, and somebody works on it
             pass
         except (GdbmError, OSError) as error:
-            raise ConfigError([Problem(str(path), 0, "", _reason(error, path))]) from None
+            hint = " (moxymakedbm makes one of a text; the text itself is `file`)" if isinstance(error, Damaged) else ""
+            raise ConfigError([Problem(str(path), 0, "", _reason(error, path) + hint)]) from None
 
     async def lookup(self, path: ForwardPath) -> Route | None:
         """The route of the most specific entry for `path`, or None. Waits while another process writes.
@@ -113,6 +114,11 @@ class DbmTable:
     def close(self) -> None:
         """Give back the descriptor of the last file."""
         self._last.close()
+
+    def __len__(self) -> int:
+        """The entries there are now. Raises GdbmError and OSError where the file cannot tell."""
+        with GdbmFile(self.path, Access.READ) as file:
+            return file.count()
 
     def __str__(self) -> str:
         return str(self.path)

@@ -95,6 +95,9 @@ class FileTable:
         """Use no newer version from now on. A thread still reading ends by itself."""
         self._closed = True
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __str__(self) -> str:
         return str(self.path)
 
