@@ -15,7 +15,6 @@ from moxy.accounting.filelog import (
     FOLLOW_SECONDS,
     RETRY_SECONDS,
     FileLog,
-    create_if_missing,
 )
 from moxy.accounting.record import Outcome, Record
 from moxy.accounting.textformat import LineFormat
@@ -124,14 +123,6 @@ def test_without_a_scheduler_a_line_is_written_at_once(path):
 def test_only_what_was_delivered_has_a_line(log, path, outcome, scheduler):
     log.record(record(outcome=outcome))
     assert not scheduler.calls
-
-
-def test_a_log_made_beforehand_is_for_owner_and_group_as_well(path):
-    assert create_if_missing(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    path.write_text("kept\n")
-    assert not create_if_missing(path)
-    assert path.read_text() == "kept\n"
 
 
 def test_the_file_is_for_owner_and_group_and_is_appended_to(path):
@@ -312,3 +303,11 @@ def test_reopening_leaves_no_descriptor_behind(log, path):
         path.unlink()
         log.reopen()
     assert open_descriptors() == before
+
+
+def test_a_log_that_is_closed_does_not_open_again(path):
+    log = FileLog(path, FORMAT)
+    log.close()
+    path.unlink()
+    log.reopen()
+    assert not path.exists()

@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from moxy.accounting import totalsfile as module
 from moxy.accounting.totals import Totals, key_of, read_totals
-from moxy.accounting.totalsfile import TotalsFile, create_if_missing
-from moxy.gdbm import Access, Damaged, GdbmFile, LibraryMissing, Locked, library
+from moxy.accounting.totalsfile import TotalsFile
+from moxy.gdbm import Access, Damaged, GdbmFile, Locked
 from support.directories import is_root, make_writable, open_directory
 from support.moxy_commands import as_unprivileged
 from support.processes import GLANCE, require_program
@@ -79,25 +79,11 @@ def test_what_gdbmtool_wrote_is_added_to(path):
 def test_a_missing_file_is_made_for_owner_and_group_only(path):
     before = os.umask(0)
     try:
-        assert create_if_missing(path)
+        TotalsFile(path).add({"a:25": ONE})
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert path.stat().st_size > 0
-    assert read_totals(path) == {}
-    assert not create_if_missing(path)
-
-
-def test_a_file_that_could_not_be_made_is_not_left_there_empty(path, monkeypatch):
-    library.library.cache_clear()
-    with monkeypatch.context() as patched:
-        patched.setattr(library, "NAME", "libgdbm-of-another-machine.so.6")
-        with pytest.raises(LibraryMissing):
-            create_if_missing(path)
-    assert names(path) == []
-    with files_no_larger_than(100), pytest.raises(OSError):
-        create_if_missing(path)
-    assert names(path) == []
+    assert read_totals(path) == {"a:25": ONE}
 
 
 def test_an_empty_file_counts_as_new(path, logged):
@@ -417,7 +403,7 @@ def test_what_has_taken_the_files_name_is_never_counted_again(path, monkeypatch)
 
 def test_in_a_directory_closed_to_us_totals_are_added_in_place_and_that_is_told_once(directory):
     path = directory / "totals.gdbm"
-    create_if_missing(path)
+    path.touch(0o640)
     make_writable(path)
     directory.chmod(0o555)
 

@@ -139,6 +139,7 @@ def test_what_cannot_be_done_is_told_in_a_line(source: Path, tmp_path: Path) -> 
     assert refused("-o", tmp_path, source) == f"{tmp_path}: is there, and no regular file"
     assert refused("--list", missing) == f"{missing}: cannot be read: No such file or directory"
     assert refused("--list", source) == f"{source}: no gdbm file, or a damaged one: Bad magic number"
+    assert refused("-o", tmp_path / "x", "/dev/zero") == "/dev/zero: is no file; `-` is standard input"
 
 
 def test_a_text_is_not_replaced_by_its_own_file(source: Path, tmp_path: Path) -> None:

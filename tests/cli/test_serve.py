@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from support.moxy_commands import Command, arguments, environment, moxy, written
@@ -63,3 +66,13 @@ def test_a_command_that_is_not_there_is_told_with_the_nearest():
     result = moxy("chek")
     assert result.returncode == 2
     assert b"there is no command `chek`; did you mean `check`?" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["describe"], ["completion", "bash"], ["describe", "--man", "moxy.8"]])
+def test_a_full_disk_is_told_in_one_line(words):
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            arguments(*words), stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=20, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == b"moxy: No space left on device\n"

@@ -157,6 +157,12 @@ def test_what_the_machine_needs_can_be_said_as_well() -> None:
     assert (config.workers, config.pid_file) == (4, Path("/run/moxy.pid"))
 
 
+@pytest.mark.parametrize("line", ['banner "a" "b"', "banner 'a' 'b'", 'banner "a" b'])
+def test_one_quoted_value_ends_at_its_next_quote(line: str) -> None:
+    (problem,) = problems(f"dbname a\n{line}")
+    assert problem.startswith(":2: banner: expected one value in quotes and nothing behind it")
+
+
 @pytest.mark.parametrize("value", ["four", "0", "-1", "1.5"])
 def test_a_number_of_workers_that_is_none_is_told(value: str) -> None:
     (problem,) = problems(f"dbname a\nworkers {value}")

@@ -201,3 +201,17 @@ def test_reading_a_configuration_needs_neither_terminal_nor_event_loop() -> None
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_what_is_no_regular_file_or_too_large_is_told(tmp_path: Path) -> None:
+    large, pipe = tmp_path / "large.toml", tmp_path / "pipe.toml"
+    large.write_bytes(b"#" * (loading.OCTETS_LIMIT + 1))
+    os.mkfifo(pipe)
+    for path, told in ((large, "it is larger than 4MiB"), (pipe, "it is no regular file"), (tmp_path, "")):
+        with pytest.raises(ConfigError, match=f"cannot be read: {told}"):
+            load(path)
+
+
+def test_a_number_that_python_does_not_print_is_told_too() -> None:
+    with pytest.raises(ConfigError, match="workers: expected at most 256, not a huge number"):
+        loads("workers = 0x" + "f" * 5000, "moxy.toml", "toml")

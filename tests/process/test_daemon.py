@@ -15,7 +15,7 @@ import pytest
 from moxy.errors import MoxyError
 from moxy.process import daemon
 from support.directories import make_writable
-from support.moxy_commands import arguments, environment, written
+from support.moxy_commands import arguments, environment, moxy, written
 from support.processes import PATIENCE, Running
 
 TABLE = "one.test 127.0.0.1:9\n"
@@ -34,7 +34,17 @@ def detached(directory: Path, pid_file: Path, top: str = "", sections: str = "")
     """The process number of a Moxy that went into the background; ended at the end, if it has not ended yet."""
     configuration, port = written(directory, TABLE, sections)
     configuration.write_text(f'pid_file = "{pid_file}"\n{top}{configuration.read_text()}')
-    with Running(arguments("-c", str(configuration), "-d"), directory / "out", environment()) as starter:
+    with ended(
+        Running(arguments("-c", str(configuration), "-d"), directory / "out", environment()), pid_file, port
+    ) as pid:
+        yield pid
+
+
+@contextmanager
+def ended(starter: Running, pid_file: Path, port: int) -> Iterator[int]:
+    """The process number of the Moxy that `starter` sends into the background; ended at the end, if it has not yet."""
+    directory = starter.output.parent
+    with starter:
         assert starter.wait() == 0, starter.text()
     with Running(["tail", "-f", "/dev/null"], directory / "patience") as patience:  # whose `wait_until` is used
         pid = patience.wait_until(lambda: number_in(pid_file), "a process number")
@@ -49,6 +59,11 @@ def detached(directory: Path, pid_file: Path, top: str = "", sections: str = "")
             ended, _, _ = select.select([handle], [], [], PATIENCE)
             os.close(handle)
             assert ended
+
+
+def greeting(port: int) -> list[bytes]:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        return client.recv(512).splitlines()
 
 
 def number_in(pid_file: Path) -> int:
@@ -93,6 +108,40 @@ def test_its_log_goes_to_syslog(directory, pid_file):
 def test_its_log_goes_where_standard_error_went_if_that_is_wanted(directory, pid_file):
     with detached(directory, pid_file, sections='[operator_log]\nto = "stderr"\n'):
         assert '"ready"' in (directory / "out").read_text()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_no_harm(directory, pid_file, closed):
+    """What is opened first would become one of them, and be given away with them."""
+    configuration, port = written(directory, TABLE)
+    configuration.write_text(f'pid_file = "{pid_file}"\n{configuration.read_text()}')
+    shell = ["sh", "-c", f'"$@" {closed}', "sh", *arguments("-c", str(configuration), "-d")]
+    with ended(Running(shell, directory / "out", environment()), pid_file, port):
+        assert len(greeting(port)) == 1
+
+
+def test_a_second_moxy_does_not_take_the_pid_file(directory, pid_file):
+    with detached(directory, pid_file) as pid:
+        other, _ = written(directory, TABLE)
+        other.write_text(f'pid_file = "{pid_file}"\n{other.read_text()}')
+        result = moxy("-c", str(other))
+        assert result.returncode == 1
+        assert result.stderr.decode() == f"moxy: Moxy runs already, process {pid}: it holds the pid file {pid_file}\n"
+        assert number_in(pid_file) == pid
+
+
+def test_what_is_no_file_of_its_own_is_no_pid_file(directory, pid_file):
+    user = None
+    target = directory / "target"
+    target.write_text("keep me\n")
+    pid_file.hardlink_to(target)
+    with pytest.raises(MoxyError, match="no file of its own"), daemon.pid_file(pid_file, user):
+        raise AssertionError("never reached")
+    pid_file.unlink()
+    os.mkfifo(pid_file)
+    with pytest.raises(MoxyError), daemon.pid_file(pid_file, user):
+        raise AssertionError("never reached")
+    assert target.read_text() == "keep me\n"
 
 
 def test_the_directory_of_the_pid_file_is_made_for_who_moxy_becomes(directory, pid_file):

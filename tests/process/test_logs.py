@@ -76,3 +76,12 @@ def test_a_log_that_cannot_be_made_or_opened_is_told(directory):
     for use in (lambda: logs.create_files(config, None), lambda: logs.open_sinks(config, later)):
         with pytest.raises(MoxyError, match=r"cannot open the log .*/no/filelog: No such file or directory"):
             use()
+
+
+@pytest.mark.parametrize("kind", ["filelog", "gdbmlog"])
+def test_no_file_is_made_where_a_symbolic_link_leads(directory, kind):
+    """Else who owns the directory could have root make files anywhere."""
+    elsewhere = directory / "elsewhere"
+    (directory / kind).symlink_to(elsewhere)
+    logs.create_files(configured(directory, kind), None)
+    assert not elsewhere.exists()

@@ -79,8 +79,7 @@ def test_clients_who_come_while_there_is_no_worker_are_served_by_the_next(direct
 
 def test_several_workers_serve_at_once(directory, sink):
     with served(directory, sink, top="workers = 3\n") as moxy:
-        workers = moxy.workers()
-        assert len(workers) == 3
+        workers = moxy.wait_until(lambda: len(moxy.workers()) == 3 and moxy.workers(), "three workers")
         for stopped in workers[1:]:
             os.kill(stopped, signal.SIGSTOP)
         deliver(moxy.port)
@@ -154,6 +153,26 @@ def test_a_new_configuration_with_a_mistake_changes_nothing(directory, sink, old
         deliver(moxy.port)
         change(moxy, new, old)
         wait_for(moxy, '"reloaded"')
+        deliver(moxy.port)
+
+
+def test_a_configuration_that_is_a_pipe_holds_nobody_up(directory, sink):
+    with served(directory, sink) as moxy:
+        moxy.configuration.rename(directory / "kept.toml")
+        os.mkfifo(moxy.configuration)
+        os.kill(moxy.pid, signal.SIGHUP)
+        wait_for(moxy, "reload_refused")
+        deliver(moxy.port)
+
+
+def test_workers_are_replaced_while_new_ones_take_long_to_start(directory, sink):
+    with served(directory, sink) as moxy:
+        (old,) = moxy.workers()
+        os.mkfifo(directory / "slow.db")  # whoever reads it waits for somebody who writes
+        change(moxy, 'path = "moxy.db"', 'path = "slow.db"')
+        moxy.wait_until(lambda: len(moxy.workers()) == 2, "a new worker")
+        os.kill(old, signal.SIGKILL)
+        moxy.wait_until(lambda: len(moxy.workers()) == 2 and old not in moxy.workers(), "another one as before")
         deliver(moxy.port)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxy.mail.route import Host
-from moxy.routes.hosts import parse_host, parse_hosts, refuse_unknown_name
+from moxy.routes.hosts import HOSTS_LIMIT, parse_host, parse_hosts, refuse_unknown_name
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,10 @@ def test_where_there_are_destinations_a_lone_word_must_be_one_of_them():
     refuse_unknown_name("alpha", {})
     with pytest.raises(ValueError, match="no destination is called `alhpa`; did you mean `alpha`"):
         refuse_unknown_name("alhpa", {"alpha"})
+
+
+def test_a_list_has_a_bound():
+    hosts = [f"mail{number}.example.org" for number in range(HOSTS_LIMIT + 1)]
+    assert len(parse_hosts(",".join(hosts[1:]))) == HOSTS_LIMIT
+    with pytest.raises(ValueError, match="expected at most 100 hosts"):
+        parse_hosts(",".join(hosts))

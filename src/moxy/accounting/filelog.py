@@ -44,15 +44,6 @@ FILE_MODE: Final = 0o640
 log = get_logger("moxy.accounting")
 
 
-def create_if_missing(path: Path) -> bool:
-    """Make an empty log, as root may before it becomes somebody else; whether there was none. Raises OSError."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
-    except FileExistsError:
-        return False
-    return True
-
-
 class FileLog:
     """Appends a line to the file at `path` for every record of a delivery that succeeded. Implements `Sink`.
 
@@ -108,6 +99,8 @@ class FileLog:
 
     def reopen(self) -> None:
         """Write what is there, then open the path anew. If that fails, the file that is open serves on."""
+        if self._descriptor < 0:
+            return
         self._write()
         self._open_anew()
 

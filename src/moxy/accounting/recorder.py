@@ -34,7 +34,7 @@ class Recorder:
         for sink in self.sinks:
             try:
                 sink.record(record)
-            except Exception:  # noqa: BLE001 - whatever a sink does wrong, the mail goes on
+            except BaseException:  # noqa: BLE001 - whatever a sink does wrong, the mail goes on, even if it wants to exit
                 self._failed(sink)
 
     def reopen(self) -> None:

@@ -39,7 +39,7 @@ from typing import Final
 from structlog import get_logger
 
 from moxy.accounting.totals import Totals, key_of
-from moxy.gdbm import Access, Damaged, GdbmError, GdbmFile, Locked
+from moxy.gdbm import Access, Damaged, GdbmFile, Locked
 
 FILE_MODE: Final = 0o640
 """Of a new file: who gets how much mail is not for everybody's eyes."""
@@ -168,20 +168,6 @@ class TotalsFile:
                 error=str(reason),
                 risk="a process killed in the middle of writing may damage the file; make its directory writable",
             )
-
-
-def create_if_missing(path: Path) -> bool:
-    """Make a file without totals at `path`; whether there was none. Raises GdbmError or OSError."""
-    if path.exists():
-        return False
-    try:
-        TotalsFile(path).add({})
-    except (OSError, GdbmError):
-        with suppress(OSError):
-            if not path.stat().st_size:
-                path.unlink()  # else it would be taken for one that was given to the user who writes to it
-        raise
-    return True
 
 
 @contextmanager

@@ -5,7 +5,9 @@ Subcommands live in a module each and are imported when they are asked for: `mox
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +91,7 @@ def moxy(ctx: click.Context, config: Path | None, daemon: bool, port: int | None
 
 def main() -> None:
     """The entry point of `moxy`."""
-    _run(moxy, "moxy")
+    _run(lambda: moxy, "moxy")
 
 
 def moxymakedbm() -> None:
@@ -108,15 +110,40 @@ def moxylogalyze() -> None:
 
 
 def _run_tool(name: str) -> None:
-    command = moxy.get_command(click.Context(moxy), name)
-    assert command is not None  # noqa: S101 - a name among SUBCOMMANDS
-    _run(command, f"moxy{name}")
+    _run(lambda: moxy.get_command(click.Context(moxy), name), f"moxy{name}")
 
 
-def _run(command: click.Command, name: str) -> None:
-    """What goes wrong on purpose is told in its own words, never as a traceback."""
+def _run(find: Callable[[], click.Command | None], name: str) -> None:
+    """What goes wrong is told in a line of its own, never as a traceback."""
+    _open_streams()
     try:
-        command(prog_name=name)
+        command = find()
+        assert command is not None  # noqa: S101 - a name among SUBCOMMANDS
+        try:
+            command(prog_name=name)
+        finally:
+            sys.stdout.flush()
     except MoxyError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        _fail(name, str(error))
+    except OSError as error:  # as a rule of standard output: a full disk
+        _fail(name, error.strerror or str(error))
+    except KeyboardInterrupt:
+        os._exit(130)  # at once, for what else is interrupted would tell of it
+
+
+def _fail(name: str, reason: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"{name}: {reason}", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(1)  # a stream that cannot be written would be flushed once more, and that be told
+
+
+def _open_streams() -> None:
+    """Have all three standard streams, if only into nothing: the first file that is opened would become one of them."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            setattr(sys, name, os.fdopen(number, mode))

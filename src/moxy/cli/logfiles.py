@@ -40,7 +40,9 @@ _OPENERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 
 
 class LogFileError(MoxyError):
-    """A file that cannot be read, or not to its end. The lines before that have been given out."""
+    """A file that cannot be read, or not to its end. The lines before that have been given out; of a compressed file,
+    perhaps not the last ones.
+    """
 
 
 def lines(name: str, advance: Callable[[int], object] = int) -> Iterator[bytes]:

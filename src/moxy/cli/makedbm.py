@@ -82,9 +82,11 @@ def make_table(source: Path, target: Path) -> None:
 
 
 def read_lines(source: Path) -> list[bytes]:
-    """The lines of the file, or of standard input. Raises OSError."""
+    """The lines of the file, or of standard input. Raises OSError, and MoxyError for what may have no end."""
     if source == STDIN:
         return sys.stdin.buffer.readlines()
+    if source.is_char_device():
+        raise MoxyError(f"{source}: is no file; `-` is standard input")
     with source.open("rb") as file:
         return file.readlines()
 

@@ -86,7 +86,7 @@ _OTHER_LOGS: Final = ("logfile_name",)
 """The directive of `gdbmlog`, and of kinds that other packages bring."""
 
 _STATEMENT = re.compile(r"(?P<name>\S+)(?:\s+(?P<rest>.*))?", re.DOTALL)
-_QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>.*?)(?P=quote)\s*(?:\#.*)?""", re.DOTALL)
+_QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>(?:(?!(?P=quote)).)*)(?P=quote)\s*(?:\#.*)?""", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}")
 _NUMBER = re.compile(r"[0-9]{1,9}")

@@ -42,7 +42,7 @@ class Foreign:
             return self.make(self.settings, *arguments)
         except MoxyError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise MoxyError(f"`{self.kind}` cannot be used: {type(error).__name__}: {error}") from error
 
 
@@ -87,7 +87,7 @@ def _load(section: str, kind: str) -> Any:
     point = _entry_points(section)[kind]
     try:
         made_by = point.load()
-    except Exception as error:
+    except BaseException as error:
         raise ValueError(f"`{kind}` cannot be loaded from {point.value}: {error!r}") from error
     settings = getattr(made_by, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):

@@ -8,6 +8,8 @@ Bugs: contradictions between the keys of a section are looked for once each key 
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,6 +31,9 @@ Format = Literal["toml", "classic"]
 CONFIG_FILES: Final = (Path("/etc/moxy/moxy.toml"), Path("/etc/moxy/moxy.conf"), Path("/usr/local/moxy/moxy.conf"))
 """Where the configuration is looked for if no file is named; the last is the original's place."""
 
+OCTETS_LIMIT: Final = 4 * 1024 * 1024
+"""A larger file is no configuration; domains belong into tables."""
+
 
 def find_config() -> Path:
     """The first of CONFIG_FILES that exists. Raises ConfigError, which names them all, if none does."""
@@ -42,7 +47,7 @@ def find_config() -> Path:
 def load(path: Path) -> Config:
     """Read and check the file at `path`. Raises ConfigError, also for a file that cannot be read or is not UTF-8."""
     try:
-        octets = path.read_bytes()
+        octets = _octets(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else None
         raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {reason or error}")]) from None
@@ -52,6 +57,18 @@ def load(path: Path) -> Config:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem(str(path), line, "", "not UTF-8 text")]) from None
     return loads(text, str(path), "toml" if path.suffix.lower() == ".toml" else "classic")
+
+
+def _octets(path: Path) -> bytes:
+    """A pipe that nobody writes to, or a file without an end, must not hold up a Moxy that serves."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no regular file")
+        octets = file.read(OCTETS_LIMIT + 1)
+    if len(octets) > OCTETS_LIMIT:
+        raise ValueError(f"it is larger than {values.format_size(OCTETS_LIMIT)}")
+    return octets
 
 
 def loads(text: str, name: str, format: Format) -> Config:

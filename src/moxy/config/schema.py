@@ -189,17 +189,9 @@ def _banner(text: str) -> str:
     return text
 
 
-def _files_differ(logs: dict[str, Log]) -> dict[str, Log]:
-    """No file for two logs: totals would count twice, and lines stand among totals."""
-    taken: dict[Path, str] = {}
-    for name, log in logs.items():
-        path = getattr(log.settings if isinstance(log, Foreign) else log, "path", None)
-        if path is None:
-            continue
-        if path in taken:
-            raise contradiction(f"`{path}` already belongs to [log.{taken[path]}]", name, "path")
-        taken[path] = name
-    return logs
+def _path(section: object) -> Path | None:
+    """The file of a section, ours or of another package, if it has one."""
+    return getattr(section.settings if isinstance(section, Foreign) else section, "path", None)
 
 
 def _user(text: str) -> str:
@@ -272,12 +264,22 @@ class Config(Section):
 
     delivery: Delivery = Delivery()
     relay: Relay = Relay()
-    log: Annotated[dict[Name, Log], AfterValidator(_files_differ)] = Field(
-        default={}, examples=["mail", "syslog", "totals", "both", "nothing"]
-    )
+    log: dict[Name, Log] = Field(default={}, examples=["mail", "syslog", "totals", "both", "nothing"])
     """Logs of what was delivered. Any number; none by default."""
 
     operator_log: OperatorLog = OperatorLog()
+
+    @model_validator(mode="after")
+    def _every_log_has_a_file_of_its_own(self) -> "Config":
+        """Else totals would count twice, lines stand among totals, or a log take the place of a table."""
+        taken = {_path(section): f"[routes.{name}]" for name, section in self.routes.items()}
+        taken[self.pid_file] = "`pid_file`"
+        for name, log in self.log.items():
+            path = _path(log)
+            if path is not None and path in taken:
+                raise contradiction(f"`{path}` already belongs to {taken[path]}", "log", name, "path")
+            taken[path] = f"[log.{name}]"
+        return self
 
     def destination_routes(self) -> dict[str, Route]:
         """The route of every named destination, for the tables that name them."""

@@ -52,6 +52,8 @@ def shown(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a huge number"  # Python does not even print the largest
     return wording.shown(str(value))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import sys
@@ -55,16 +56,18 @@ def let_go() -> None:
 def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
     """Keep our process number in `path` meanwhile; it belongs to `user`, who will remove or empty it. None: no file.
 
-    Its directory is made if it is missing, for what is in /run is gone with every boot.
+    Its directory is made if it is missing, for what is in /run is gone with every boot. Raises MoxyError, also where
+    another Moxy has its number in it.
     """
     if path is None:
         yield
         return
     try:
         _make_directory(path.parent, user)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = _claimed(path)
         os.fchmod(descriptor, 0o644)  # whatever the umask: others are meant to read it
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         if user is not None:
             os.fchown(descriptor, user.uid, user.gid)
     except OSError as error:
@@ -76,6 +79,24 @@ def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
             os.ftruncate(descriptor, 0)  # the directory may be root's, and the name then stays
             path.unlink()
         os.close(descriptor)
+
+
+def _claimed(path: Path) -> int:
+    """The open file, locked as long as we have it. In a directory of others, anything may stand in its place."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise MoxyError(f"the pid file {path} is no file of its own")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        number = os.read(descriptor, 20).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise MoxyError(f"Moxy runs already, process {number}: it holds the pid file {path}") from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _make_directory(path: Path, user: Identity | None) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from structlog import get_logger
 
-from moxy.accounting import Sink, filelog, operatorlog, totalsfile
-from moxy.accounting.filelog import FileLog
+from moxy.accounting import Sink, operatorlog
+from moxy.accounting.filelog import FILE_MODE, FileLog
 from moxy.accounting.gdbmlog import GdbmLog
 from moxy.accounting.syslog import SyslogLog
 from moxy.accounting.textformat import LineFormat
@@ -27,20 +27,25 @@ Later = Callable[[float, Callable[[], None]], object]
 
 
 def create_files(config: Config, user: Identity | None) -> None:
-    """Make the log files that do not exist yet, for `user`, while we may. Raises MoxyError."""
+    """Make the log files that do not exist yet, empty and for `user`, while we may. Raises MoxyError."""
     for section in config.log.values():
-        if isinstance(section, logs.FileLog):
-            _create(section.path, filelog.create_if_missing, user)
-        elif isinstance(section, logs.TotalsLog):
-            _create(section.path, totalsfile.create_if_missing, user)
+        if isinstance(section, logs.FileLog | logs.TotalsLog):
+            try:
+                _create(section.path, user)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise MoxyError(f"cannot open the log {section.path}: {error.strerror}") from error
 
 
-def _create(path: Path, create_if_missing: Callable[[Path], bool], user: Identity | None) -> None:
+def _create(path: Path, user: Identity | None) -> None:
+    # O_EXCL follows no symbolic link: in a directory of theirs, others could have us make files anywhere.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
-        if create_if_missing(path) and user is not None:
-            os.chown(path, user.uid, user.gid)
-    except OSError as error:
-        raise MoxyError(f"cannot open the log {path}: {error.strerror}") from error
+        if user is not None:
+            os.fchown(descriptor, user.uid, user.gid)
+    finally:
+        os.close(descriptor)
 
 
 def open_sinks(config: Config, later: Later) -> list[Sink]:

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 import uvloop
@@ -58,6 +59,9 @@ def run(read: Callable[[], Config], *, detach: bool = False) -> None:
         adopt(config)
         _spare_the_collector()
         Supervisor(config, listeners, read, adopt, work).run(serving)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # at once: threads of other packages, if they have left any, would hold us back
 
 
 def _nobody_waits() -> None:

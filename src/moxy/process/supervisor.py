@@ -46,7 +46,7 @@ START_SECONDS: Final = 120.0
 RESTART_SECONDS: Final = 1.0
 """A worker is not replaced more often than this: what kills it at once will kill the next one."""
 
-GRACE_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 15.0
 """How much longer than its drain a worker may take to end, before it is killed."""
 
 GLANCE: Final = 0.2
@@ -65,7 +65,8 @@ log = get_logger("moxy")
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A child process. `news` is our end of the pipe in which it tells how its start went, or why it failed.
+    """A child process. `news` is our end of the pipe in which it tells how its start went, or why it failed; `serves`
+    that we have heard it does.
 
     `end_by` is when it is killed if it has not ended; None while nobody has told it to.
     """
@@ -73,6 +74,7 @@ class Worker:
     pid: int
     config: Config
     news: int
+    serves: bool = False
     end_by: float | None = None
 
 
@@ -175,6 +177,9 @@ class Supervisor:
             notify.ready("serving as before; the new configuration was refused")
         except _Interrupted:
             return
+        except Exception:
+            log.exception("reload_failed")  # a bug of ours; who serves goes on
+            notify.ready("serving as before; the new configuration could not be read")
         else:
             self._dismiss(old, signal.SIGUSR2)
             self._config = config
@@ -190,8 +195,8 @@ class Supervisor:
 
     @property
     def _serving(self) -> list[Worker]:
-        """Those that nobody has told to end."""
-        return [worker for worker in self._workers if worker.end_by is None]
+        """Those of the configuration in force that nobody has told to end."""
+        return [worker for worker in self._workers if worker.end_by is None and worker.config is self._config]
 
     def _start(self, config: Config) -> None:
         """Return when all workers of a configuration serve.
@@ -203,10 +208,29 @@ class Supervisor:
             while len(workers) < config.workers:
                 workers.append(self._fork(config))
             for worker in workers:
-                _await_ready(worker)
+                self._await_ready(worker)
         except BaseException:
             self._dismiss(workers, signal.SIGTERM)
             raise
+
+    def _await_ready(self, worker: Worker) -> None:
+        """Wait until `worker` serves, and look after the others meanwhile.
+
+        Raises MoxyError with its reason if it does not, `_Interrupted` if we are to stop.
+        """
+        give_up = time.monotonic() + START_SECONDS
+        while not _has_news(worker, GLANCE):
+            if signal.sigpending() & STOP:
+                raise _Interrupted
+            if time.monotonic() > give_up:
+                raise MoxyError(f"worker {worker.pid} did not come to serve in {START_SECONDS:g} s")
+            if worker.config is not self._config:  # a reload: those of the old configuration still serve
+                self._reap(starting=worker.config)
+                self._replace()
+        told = os.read(worker.news, 65536)
+        if told != READY:
+            raise MoxyError(told.decode(errors="replace") or f"worker {worker.pid} ended before it served")
+        worker.serves = True
 
     def _fork(self, config: Config) -> Worker:
         """A new worker, which may not serve yet. Raises MoxyError where the system gives us no process."""
@@ -248,15 +272,22 @@ class Supervisor:
             os._exit(status)  # at once: a name that is being looked up cannot be called off, and would hold us back
 
     def _dismiss(self, workers: Iterable[Worker], number: int) -> None:
-        """Tell workers to end: when their transactions are done (SIGTERM), or their sessions before (SIGUSR2)."""
+        """Tell workers to end: when their transactions are done (SIGTERM), or their sessions before (SIGUSR2). Who has
+        not come to serve yet has neither, and may not even hear of it.
+        """
         drains = 2 if number == signal.SIGUSR2 else 1
         for worker in workers:
-            worker.end_by = time.monotonic() + drains * worker.config.timeouts.drain + GRACE_SECONDS
+            patience = drains * worker.config.timeouts.drain + GRACE_SECONDS if _has_told(worker) else 0
+            worker.end_by = time.monotonic() + patience
         _signal_all(workers, number)
 
-    def _reap(self) -> None:
-        """Part with the workers that have ended; those nobody told to end are told of."""
+    def _reap(self, starting: Config | None = None) -> None:
+        """Part with the workers that have ended, but for those that start for a configuration and are waited for. Those
+        nobody told to end are told of.
+        """
         for worker in tuple(self._workers):
+            if worker.config is starting and worker.end_by is None:
+                continue
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 self._forget(worker, os.waitstatus_to_exitcode(status))
@@ -294,19 +325,15 @@ def _tell(telling: int, text: bytes) -> None:
         os.write(telling, text[:60_000])
 
 
-def _await_ready(worker: Worker) -> None:
-    """Wait until `worker` serves. Raises MoxyError with its reason if it does not, `_Interrupted` if we are to stop."""
+def _has_told(worker: Worker) -> bool:
+    """Whether it serves, or has failed: there is news of it then."""
+    return worker.serves or _has_news(worker, 0)
+
+
+def _has_news(worker: Worker, seconds: float) -> bool:
     news = select.poll()
     news.register(worker.news, select.POLLIN)
-    give_up = time.monotonic() + START_SECONDS
-    while not news.poll(1000 * GLANCE):
-        if signal.sigpending() & STOP:
-            raise _Interrupted
-        if time.monotonic() > give_up:
-            raise MoxyError(f"worker {worker.pid} did not come to serve in {START_SECONDS:g} s")
-    told = os.read(worker.news, 65536)
-    if told != READY:
-        raise MoxyError(told.decode(errors="replace") or f"worker {worker.pid} ended before it served")
+    return bool(news.poll(1000 * seconds))
 
 
 def _refuse_what_needs_a_restart(old: Config, new: Config) -> None:

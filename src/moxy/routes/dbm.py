@@ -12,8 +12,10 @@ Rules:
   that is held for longer than LOCKED_SECONDS.
 - C programs may store the NUL that ends their strings. The first key of a file tells whether its keys have one.
 
-Bugs: a lookup reads the disk in the event loop's thread; what is not in memory yet makes all mail wait for the disk.
-A writer that keeps its lock makes all mail of the table's domains wait.
+Bugs: libgdbm has no checksums. A file that is damaged while Moxy runs, and not just cut short, may lack domains that it
+had, and their mail is refused; `moxymakedbm` replaces a file as a whole. A lookup reads the disk in the event loop's
+thread; what is not in memory yet makes all mail wait for the disk. A writer that keeps its lock makes all mail of the
+table's domains wait.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from typing import Final
 from moxy.mail.route import SMTP_PORT, Host
 from moxy.routes.wording import nearest, shown
 
+HOSTS_LIMIT: Final = 100
+"""Hosts in one list. Each of them may get every message, over a connection of its own."""
+
 _NAME_LIMIT: Final = 253
 """Characters in a host name: RFC 1035 §2.3.4, less the length octets of the first label and of the root."""
 
@@ -29,8 +32,11 @@ def parse_hosts(text: str) -> tuple[Host, ...]:
     Raises ValueError, with a text that says what was expected, for an empty list or item, a bad one, or one that comes
     twice: mode `all` would deliver every message to it twice.
     """
+    items = text.split(",", HOSTS_LIMIT)
+    if len(items) > HOSTS_LIMIT:
+        raise ValueError(f"expected at most {HOSTS_LIMIT} hosts")
     hosts: list[Host] = []
-    for item in text.split(","):
+    for item in items:
         host = parse_host(item.strip(" \t"))
         if host in hosts:
             raise ValueError(f"`{host}` stands there twice")
