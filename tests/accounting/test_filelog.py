@@ -192,6 +192,26 @@ def test_a_short_write_is_continued(log, path, scheduler, monkeypatch):
     assert path.read_text() == "aaaa\nbbbb\n"
 
 
+def test_a_line_that_was_begun_in_the_old_file_is_whole_in_the_new_one(log, path, scheduler, monkeypatch, logged):
+    disk = Disk(monkeypatch, 7)
+    for sender in ("aaaa", "bbbb"):
+        log.record(record(sender))
+    scheduler.run(FLUSH_SECONDS)
+    old = path.with_name("old")
+    path.rename(old)
+    log.reopen()
+    disk.room = 1
+    scheduler.run(RETRY_SECONDS)
+    assert path.read_text() == "b"
+    path.rename(path.with_name("older"))
+    log.reopen()
+    disk.room = 1000
+    scheduler.run(RETRY_SECONDS)
+    assert old.read_text() == "aaaa\nbb"
+    assert path.read_text() == "bbbb\n"
+    assert log.dropped == 0
+
+
 def test_on_a_full_disk_lines_are_kept_and_no_half_line_is_followed_by_another(
     log, path, scheduler, monkeypatch, logged
 ):

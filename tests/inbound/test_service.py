@@ -66,3 +66,14 @@ async def test_draining_lets_a_transaction_finish_and_ends_the_session_then() ->
         assert (await client.reply()).startswith("421 4.3.2")
         assert await client.reply() == ""
         assert len(destination.messages) == 1
+
+
+@scenario
+async def test_a_table_that_is_down_is_told_of_once_in_a_second() -> None:
+    async with running_relay({}) as relay:
+        service: Service = relay.service
+        now = 1_000_000_000.0
+        service.clock = lambda: now
+        assert [service.may_complain() for _ in range(3)] == [True, False, False]
+        now += 1
+        assert [service.may_complain() for _ in range(3)] == [True, False, False]

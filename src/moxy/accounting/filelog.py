@@ -5,7 +5,8 @@ later; what a full disk refuses is kept, up to a bound.
 
 Rules:
 - Only whole lines are written, in one `write`, to a descriptor in append mode: several processes may share the file.
-- What a short write left over is written before anything else, so a line is never cut by the next one.
+- What a short write left over is written before anything else, so a line is never cut by the next one; if the file is
+  another one by then, the whole line again.
 - The file may be renamed or removed at any time (log rotation): the log follows within a second, or on `reopen`.
 
 Bugs: no fsync: a power failure costs what the kernel held, a killed process at most FLUSH_SECONDS of lines. With
@@ -67,6 +68,7 @@ class FileLog:
         self._clock = clock
         self._lines: list[bytes] = []
         self._octets = 0
+        self._begun = b""
         self._scheduled = False
         self._troubles: set[str] = set()
         self._descriptor = _open(path)
@@ -124,15 +126,23 @@ class FileLog:
     def _write(self) -> None:
         """Everything in one write; what is left over, of a short write or an error, is kept."""
         data = b"".join(self._lines)
+        written = 0
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
         except OSError as error:
             self._trouble("accounting_log_not_written", error)
         else:
             self._mended("accounting_log_not_written")
-        self._lines = [data] if data else []
-        self._octets = len(data)
+        self._keep(data, written)
+
+    def _keep(self, data: bytes, written: int) -> None:
+        """Keep what was not written; and of a line that was begun, its beginning, for it may have to begin anew."""
+        line = data.rfind(b"\n", 0, written) + 1
+        begun = data[line:written]
+        self._begun = (self._begun + begun if line == 0 else begun) if written < len(data) else b""
+        self._lines = [data[written:]] if written < len(data) else []
+        self._octets = len(data) - written
 
     def _follow(self) -> None:
         """Open the path anew if it no longer is the file that is open."""
@@ -156,6 +166,10 @@ class FileLog:
         self._mended("accounting_log_not_reopened")
         os.close(self._descriptor)
         self._descriptor = descriptor
+        if self._begun:  # the old file has half a line; the new one shall have all of it
+            self._lines.insert(0, self._begun)
+            self._octets += len(self._begun)
+            self._begun = b""
 
     def _trouble(self, event: str, error: OSError) -> None:
         """Tell the operator once; it may last for hours, and every message would tell it again."""

@@ -101,7 +101,8 @@ class Conversation:
         try:
             route = await service.routes.lookup(path if path.domain else self._postmaster())
         except TemporaryFailure as failure:
-            log.warning("lookup_failed", recipient=path.text, reason=str(failure))
+            if service.may_complain():
+                log.warning("lookup_failed", recipient=path.text, reason=str(failure))
             return replies.LOOKUP_FAILED
         route = route or service.relay(self.session.client)
         if route is None:

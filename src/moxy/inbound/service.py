@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from moxy.inbound.connection import ClientConnection
 
 
+QUIET_SECONDS: Final = 1.0
+"""Between two complaints about lookups."""
+
+
 @dataclass(slots=True)
 class Patience:
     """How long a client may take; seconds, but for the rate (contract §4, T37, T39)."""
@@ -101,6 +105,7 @@ class Service:
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
+    _quiet_until: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         # What every session hears, made once.
@@ -113,6 +118,14 @@ class Service:
     def trace_date(self) -> str:
         """Now, as the trace field writes it (RFC 5322 §3.3)."""
         return _date_of(int(self.clock()))
+
+    def may_complain(self) -> bool:
+        """Whether a failed lookup is to be told: once in QUIET_SECONDS, for when a table is down all of them fail."""
+        now = self.clock()
+        if now < self._quiet_until:
+            return False
+        self._quiet_until = now + QUIET_SECONDS
+        return True
 
     def drain(self) -> None:
         """Take no new transaction: idle clients get 421 now, the others when their message is answered."""
