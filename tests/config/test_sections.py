@@ -8,8 +8,9 @@ from moxy.config.types import Section
 
 
 def every(model: type[Section]) -> list[type[Section]]:
-    """Those derived from a model, at any distance."""
-    return [derived for child in model.__subclasses__() for derived in (child, *every(child))]
+    """Those of our own that are derived from a model, at any distance."""
+    found = [derived for child in model.__subclasses__() for derived in (child, *every(child))]
+    return [derived for derived in found if derived.__module__.startswith("moxy.")]
 
 
 def key(section: str, name: str, kind: str = "") -> Key:
