@@ -14,6 +14,7 @@ Rules: a help text stands beside its option, a key's meaning in the schema, and 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -131,7 +132,7 @@ def _entries(context: click.Context, options: Iterator[click.Option]) -> Iterato
 
 def _help(command: click.Command) -> Iterator[str]:
     """A command's help text; in click's form a paragraph behind a backspace stays as it is."""
-    for text in (command.help or "").split("\n\n"):
+    for text in inspect.cleandoc(command.help or "").split("\n\n"):  # Python has done that only since 3.13
         if text.startswith("\b\n"):
             yield from roff.example(text.split("\n")[1:])
         else:
