@@ -1,16 +1,16 @@
 """GdbmLog: live totals of octets and messages for each destination, in a GNU dbm file; the original's `gdbmlog`.
 
 Why it is more than a `store`: the mail must wait neither for a disk nor for a lock. Records are added up in memory, and
-a thread brings the sums to the file a moment later (`totalsfile` tells how). The rest after that grows with the time it
-took, so that a huge file costs no more of the machine than a small one.
+a thread brings the sums to the file a moment later (`totalsfile` tells how). The rest after that grows with the
+processor time it took, so that a huge file costs no more of the machine than a small one.
 
 Rules:
 - One thread at most, and it shares nothing: it gets a batch of its own, and what it leaves of that is taken back when
   it has ended. Everything else happens where records come from.
 - While the file cannot be written totals stay here, and are told of once.
 
-Bugs: a killed process costs what it had not yet added: the messages of FLUSH_SECONDS, and of the rest (REST_FACTOR
-times as long as the file took to write the last time, REST_SECONDS at most).
+Bugs: a killed process costs what it had not yet added: the messages of FLUSH_SECONDS, of the flush under way, and of
+the rest (REST_FACTOR times the processor time that the last flush took, REST_SECONDS at most).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FLUSH_SECONDS: Final = 0.25
 """How long the first record waits for company."""
 
 REST_FACTOR: Final = 20
-"""The rest after a flush, in times of what it took: 5 % of one core at most."""
+"""The rest after a flush, in times of the processor time it took: 5 % of one core at most."""
 
 REST_SECONDS: Final = 30.0
 """The longest rest: a disk that stood still once says little about the next time."""
@@ -216,12 +216,12 @@ class _Errand(threading.Thread):
         self._file = file
 
     def run(self) -> None:
-        began = time.monotonic()
+        began = time.thread_time()  # not the clock's: what a busy worker lets it wait is no reason to rest
         try:
             self._file.add(self.batch)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the totals are kept and it is told
             self.error = error
-        self.seconds = time.monotonic() - began
+        self.seconds = time.thread_time() - began
 
 
 def _messages(waiting: dict[str, Totals]) -> int:
