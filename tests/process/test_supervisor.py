@@ -174,6 +174,13 @@ def test_workers_are_replaced_while_new_ones_take_long_to_start(directory, sink)
         os.kill(old, signal.SIGKILL)
         moxy.wait_until(lambda: len(moxy.workers()) == 2 and old not in moxy.workers(), "another one as before")
         deliver(moxy.port)
+        table = directory / "slow.db"
+        with table.open("w") as text:
+            text.write((directory / "moxy.db").read_text())
+            (directory / "moxy.db").rename(table)
+        wait_for(moxy, '"reloaded"')
+        moxy.wait_until(lambda: len(moxy.workers()) == 1, "the new worker alone")
+        deliver(moxy.port)
 
 
 def test_a_new_port_is_opened_and_an_old_one_closed(directory, sink):

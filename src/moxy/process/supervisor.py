@@ -166,25 +166,31 @@ class Supervisor:
     def _reload(self) -> None:
         """New workers for the configuration as it is now; if that fails, all stays as it is."""
         notify.reloading()
-        old = self._serving
+        before = self._serving
         try:
             config = self._read()
             _refuse_what_needs_a_restart(self._config, config)
             with self._listeners.changed(config):
                 self._start(config)
         except MoxyError as error:
+            self._dismiss_newer(before)
             log.error("reload_refused", problems=str(error).splitlines())
             notify.ready("serving as before; the new configuration was refused")
         except _Interrupted:
             return
         except Exception:
+            self._dismiss_newer(before)
             log.exception("reload_failed")  # a bug of ours; who serves goes on
             notify.ready("serving as before; the new configuration could not be read")
         else:
-            self._dismiss(old, signal.SIGUSR2)
+            self._dismiss(self._serving, signal.SIGUSR2)  # as they are now: some may have been replaced meanwhile
             self._config = config
             self._adopt(config)
             self._tell_ready("reloaded")
+
+    def _dismiss_newer(self, before: list[Worker]) -> None:
+        """Who was replaced while new workers started has got their sockets, which are closed again."""
+        self._dismiss([worker for worker in self._serving if worker not in before], signal.SIGUSR2)
 
     def _tell_ready(self, event: str) -> None:
         places = [serving.place(listener) for listener in self._listeners.sockets]
