@@ -13,7 +13,7 @@ from fuzzing import main, noise, pieces
 from moxy.smtp import replies
 from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Quit, Rcpt
 from moxy.smtp.receiver import Content, ContentFault, Receiver
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 
 WORDS = [
     b"EHLO a.test\r\n",
@@ -23,6 +23,8 @@ WORDS = [
     b"RCPT TO:<a@b.test>\r\n",
 ]
 WORDS += [
+    b"LHLO c.test\r\n",
+    b" PRDR\r\n",
     b"DATA\r\n",
     b"RSET\r\n",
     b"NOOP\r\n",
@@ -32,7 +34,8 @@ WORDS += [
     b"text\r\n",
     b"\r\n.\r\n",
 ]
-TRANSACTION = b"EHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<a@b.test>\r\nDATA\r\n"
+TRANSACTION = b"EHLO a.test\r\nLHLO a.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<a@b.test>\r\nDATA\r\n"
+"""Of SMTP or LMTP: either greeting is a mistake to the other's receiver, and no more."""
 COMMAND_LINE = 128
 SIZE = 500
 
@@ -50,7 +53,7 @@ class Watch:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self.receiver = Receiver(size=SIZE, command_line=COMMAND_LINE)
+        self.receiver = Receiver(lmtp=random.random() < 0.5, size=SIZE, command_line=COMMAND_LINE)
         self._waiting: list[Command] = []
         self._replies: list[bytes] = []
         self._content: bytes | None = None  # None: commands are expected
@@ -97,10 +100,14 @@ class Watch:
         order = self._random.sample(self._waiting, len(self._waiting))
         for command in self._waiting:
             assert len(self._waiting) == 1 or isinstance(command, Rcpt | Invalid)
-        answers = {id(command): answer_to(self._random, command) for command in self._waiting}
+        answers: dict[int, Reply | Replies] = {}
+        for command in self._waiting:
+            answers[id(command)] = answer = answer_to(self._random, command)
+            if isinstance(command, EndOfData) and self._random.random() < 0.3:
+                answers[id(command)] = Replies([replies.PRDR_BEGINS, replies.OK, answer], answer)
         for command in order:
             self.receiver.answer(command, answers[id(command)])
-            if isinstance(command, Data) and answers[id(command)].intermediate:
+            if isinstance(command, Data) and 300 <= answers[id(command)].code < 400:
                 self._content, self._faulty = b"", False
         self._replies += [answers[id(command)].wire for command in self._waiting]
         self._waiting.clear()

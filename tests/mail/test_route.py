@@ -41,6 +41,8 @@ def test_equal_routes_are_one_destination() -> None:
         Route((A, B), settings="named"),
         Route((A, Host("b.test", 2525, weight=2))),
         Route((A, Host("b.test", 2526))),
+        Route((A, B), best_effort=(Host("c.test"),)),
+        Route((A,), best_effort=(B,)),
     ],
     ids=repr,
 )

@@ -17,6 +17,13 @@ def test_the_protocol_keyword_is_that_of_rfc_3848(extended: bool, tls: bool, key
     assert session.protocol == keyword
 
 
+@pytest.mark.parametrize(("tls", "keyword"), [(False, "LMTP"), (True, "LMTPS")])
+def test_lmtp_has_keywords_of_its_own(tls: bool, keyword: str) -> None:
+    session = Session("id", "192.0.2.1", lmtp=True)
+    session.extended, session.tls = True, tls
+    assert session.protocol == keyword
+
+
 def test_callbacks_are_called_once_at_the_end() -> None:
     called: list[str] = []
     session = Session("id", "192.0.2.1")
@@ -30,5 +37,5 @@ def test_callbacks_are_called_once_at_the_end() -> None:
 
 def test_a_session_begins_without_a_name() -> None:
     session = Session("id", "192.0.2.1", 12345)
-    assert (session.hello, session.extended, session.tls) == ("", False, False)
+    assert (session.hello, session.extended, session.tls, session.lmtp) == ("", False, False, False)
     assert (session.client, session.client_port) == ("192.0.2.1", 12345)

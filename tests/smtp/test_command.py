@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from moxy.smtp import replies
 from moxy.smtp.address import ForwardPath, ReversePath
 from moxy.smtp.command import (
+    LMTP_VERBS,
+    SMTP_VERBS,
     Command,
     Data,
     EndOfData,
@@ -46,6 +48,8 @@ UNDERSTOOD = [
     (b"MAIL FROM:<joe@a.test> BODY=7BIT", Mail(JOE, body="7BIT")),
     (b"MAIL FROM:<joe@a.test> body=8bitmime  SIZE=0", Mail(JOE, body="8BITMIME")),
     (b'MAIL FROM:<"joe > x"@a.test> SIZE=1', Mail(ReversePath.parse('"joe > x"@a.test'), size=1)),
+    (b"MAIL FROM:<joe@a.test> PRDR", Mail(JOE, prdr=True)),
+    (b"MAIL FROM:<joe@a.test> SIZE=1 prdr BODY=7BIT", Mail(JOE, size=1, body="7BIT", prdr=True)),
     (b"RCPT TO:<Ann@B.test>", Rcpt(ANN)),
     (b"rcpt to:   <Ann@B.test>", Rcpt(ANN)),
     (b"RCPT TO:<@c.test,@d.test:Ann@B.test>", Rcpt(ANN)),
@@ -121,7 +125,9 @@ REFUSED = [
     (b"MAIL FROM:<joe@a.test> SIZE=123456789012345678901", 501),
     (b"MAIL FROM:<joe@a.test> SIZE=\xd9\xa1", 501),
     (b"MAIL FROM:<joe@a.test> BODY=BINARYMIME", 501),
+    (b"MAIL FROM:<joe@a.test> PRDR=yes", 501),
     (b"MAIL FROM:<joe@a.test> RET=HDRS", 555),
+    (b"RCPT TO:<ann@b.test> PRDR", 555),
     (b"MAIL FROM:<joe@a.test> SIZE=1 AUTH=<>", 555),
     (b"RCPT TO:<ann@b.test> NOTIFY=NEVER", 555),
     (b"RCPT TO:<ann@b.test> SIZE=1", 555),
@@ -155,6 +161,14 @@ def test_what_cannot_be_read_carries_the_reply_it_deserves(line, code):
     command = parse(line)
     assert isinstance(command, Invalid)
     assert command.deserved.code == code
+
+
+def test_lmtp_has_a_greeting_of_its_own_and_smtps_is_unknown_to_it():
+    assert parse(b"lhlo client.test", LMTP_VERBS) == Hello("client.test", extended=True)
+    for line in (b"EHLO client.test", b"HELO client.test"):
+        assert parse(line, LMTP_VERBS) == Invalid(replies.UNKNOWN_COMMAND)
+    assert parse(b"LHLO client.test") == Invalid(replies.UNKNOWN_COMMAND)
+    assert set(SMTP_VERBS) ^ set(LMTP_VERBS) == {b"EHLO", b"HELO", b"LHLO"}
 
 
 @given(lines)

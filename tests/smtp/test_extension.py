@@ -15,6 +15,7 @@ PARAMETERS = [
     (b" SIZE=0", {"SIZE": "0"}),
     (b" Size=1000 bOdY=8bitMime", {"SIZE": "1000", "BODY": "8bitMime"}),
     (b"BODY=7BIT", {"BODY": "7BIT"}),
+    (b"prdr SIZE=1", {"PRDR": "", "SIZE": "1"}),
 ]
 
 REFUSED = [
@@ -26,6 +27,9 @@ REFUSED = [
     (b"BODY=", 501),
     (b"BODY=9BIT", 501),
     (b"SIZE=\xff", 501),
+    (b"PRDR=1", 501),
+    (b"PRDR=", 501),
+    (b"PRDR PRDR", 501),
     (b"=1", 555),
     (b"RET=FULL", 555),
     (b"SIZE=1 SMTPUTF8", 555),
@@ -61,15 +65,39 @@ def test_any_octets_give_legal_parameters_or_a_refusal(text):
 
 def test_the_ehlo_reply_begins_with_our_name_and_lists_what_we_offer():
     assert Offer(size=1000).ehlo_reply("mx.test").wire == (
-        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 PRDR\r\n"
     )
+
+
+def test_lmtp_needs_no_prdr():
+    assert "PRDR" not in Offer(lmtp=True).keywords
+    assert set(Offer().keywords) - set(Offer(lmtp=True).keywords) == {"PRDR"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "line"),
+    [
+        ({"recipients": 100}, "LIMITS RCPTMAX=100"),
+        ({"recipients": 100, "transactions": 5, "domains": 1}, "LIMITS RCPTMAX=100 MAILMAX=5 RCPTDOMAINMAX=1"),
+        ({"transactions": 2}, "LIMITS MAILMAX=2"),
+        ({"recipients": 10**9}, "LIMITS RCPTMAX=999999"),  # RFC 9422 §4: at most six digits
+    ],
+)
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_limits_are_announced_in_one_line(bounds, line, lmtp):
+    assert Offer(lmtp=lmtp, **bounds).keywords[-1] == line
+
+
+def test_what_is_not_limited_is_not_announced():
+    assert not any(keyword.startswith("LIMITS") for keyword in Offer().keywords)
 
 
 def test_every_parameter_that_is_legal_was_offered():
     offered = Extensions.of(Offer().ehlo_reply("mx.test"))
     assert "SIZE" in offered
     assert "8BITMIME" in offered
-    assert set(MAIL_PARAMETERS) == {"SIZE", "BODY"}
+    assert "PRDR" in offered
+    assert set(MAIL_PARAMETERS) == {"SIZE", "BODY", "PRDR"}
 
 
 def test_what_a_destination_announces_is_read_in_any_case():
@@ -100,3 +128,37 @@ def test_a_size_that_is_no_number_is_no_limit(line, size):
 
 def test_a_reply_of_one_line_announces_nothing():
     assert not Extensions.of(Reply(250, "", "PIPELINING")).pipelining
+
+
+@pytest.mark.parametrize(
+    ("line", "limits"),
+    [
+        ("LIMITS MAILMAX=10 RCPTMAX=100 RCPTDOMAINMAX=1", (10, 100, 1)),
+        ("limits rcptmax=999999", (0, 999_999, 0)),
+        ("LIMITS OTHER=x FLAG RCPTMAX=5 x", (0, 5, 0)),
+        ("LIMITS RCPTMAX=5 RCPTMAX=3 RCPTMAX=4", (0, 3, 0)),
+        ("LIMITS", (0, 0, 0)),
+    ],
+)
+def test_limits_are_read_by_name_and_others_are_ignored(line, limits):
+    extensions = Extensions.of(Reply(250, "", "mx.test", line))
+    assert (extensions.transactions, extensions.recipients, extensions.domains) == limits
+    assert extensions.bounded == (limits[1] > 0 or limits[2] > 0)
+
+
+@pytest.mark.parametrize("value", ["", "=", "=0", "=010", "=1000000", "=-1", "=1.0", "=x", "=٣", "= 5", "=5=5"])
+def test_a_limit_with_a_bad_value_is_ignored(value):
+    extensions = Extensions.of(Reply(250, "", "mx.test", f"LIMITS RCPTMAX{value} MAILMAX=7"))
+    assert extensions.recipients == 0
+    assert extensions.transactions == 7
+
+
+def test_prdr_is_believed_where_it_is_announced():
+    assert Extensions.of(Reply(250, "", "mx.test", "prdr")).prdr
+    assert not Extensions.of(Reply(250, "", "mx.test", "LIMITS PRDR=1")).prdr
+
+
+@given(st.text(max_size=40))
+def test_any_text_behind_limits_says_something_or_nothing(text):
+    extensions = Extensions.of(Reply(250, "", "mx.test", f"LIMITS {text}"))
+    assert 0 <= extensions.recipients <= 999_999

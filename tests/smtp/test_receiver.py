@@ -13,7 +13,7 @@ from moxy.smtp import limits, replies
 from moxy.smtp.address import ForwardPath, ReversePath
 from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset
 from moxy.smtp.receiver import Content, ContentFault, Event, Receiver
-from moxy.smtp.reply import Reply, ReplyParser
+from moxy.smtp.reply import Replies, Reply, ReplyParser
 from moxy.smtp.state import State
 from support.cutting import cut, cut_places, in_two, octets
 
@@ -386,6 +386,49 @@ def test_the_verdict_is_due_before_anything_behind_the_dot_is_read():
     assert receiver.next_event() is None
     receiver.answer(end, replies.MESSAGE_ACCEPTED)
     assert receiver.next_event() == Quit()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "closed"), [(replies.PRDR_SOME, False), (replies.PRDR_NONE, False), (replies.TIMEOUT, True)]
+)
+def test_the_end_of_data_may_have_several_replies(verdict, closed):
+    receiver = Receiver()
+    drive(receiver, [CONTENT])
+    receiver.take_output()
+    receiver.receive(b".\r\nNOOP\r\n")
+    several = Replies([replies.PRDR_BEGINS, replies.OK, replies.MIXED_VERDICTS, verdict], verdict)
+    receiver.answer(receiver.next_event(), several)
+    assert receiver.take_output() == several.wire
+    assert receiver.state is State.READY
+    assert receiver.closed is closed
+    assert receiver.next_event() == (None if closed else Noop())
+
+
+# -- LMTP
+
+LMTP_OPEN = b"LHLO client.test\r\n" + MAIL
+
+
+@pytest.mark.parametrize(
+    ("stream", "given_codes"),
+    [
+        (LMTP_OPEN + RCPT + b"DATA\r\nx\r\n.\r\nQUIT\r\n", [250, 250, 250, 354, 250, 221]),
+        (HELLO + MAIL, [500, 503]),
+        (LMTP_OPEN + b"DATA\r\n", [250, 250, 503]),
+        (LMTP_OPEN + REFUSED_RCPT + b"DATA\r\n", [250, 250, 550, 503]),  # RFC 2033 §4.2
+    ],
+)
+def test_lmtp_has_the_same_order_and_a_greeting_of_its_own(stream, given_codes):
+    for pieces in in_two(stream):
+        receiver = Receiver(lmtp=True)
+        drive(receiver, pieces)
+        assert codes(receiver.take_output()) == given_codes
+
+
+def test_out_of_order_lmtp_is_told_of_its_own_greeting():
+    receiver = Receiver(lmtp=True)
+    drive(receiver, [MAIL])
+    assert receiver.take_output() == replies.LHLO_FIRST.wire
 
 
 # -- cuts

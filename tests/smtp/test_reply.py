@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxy.smtp.limits import REPLY_LINE
-from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Reply, ReplyError, ReplyParser, pass_on
+from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Replies, Reply, ReplyError, ReplyParser, pass_on
 
 
 def read(parser: ReplyParser, *pieces: bytes) -> tuple[list[Reply], bool]:
@@ -90,6 +90,18 @@ def test_replies_differ_if_a_client_could_tell():
     assert Reply(250, "0.0", "a") != Reply(250, "", "a")
     assert Reply(250, "", "a") != "250 a"
     assert repr(Reply(250, "0.0", "a")) == "Reply(250 2.0.0 a)"
+
+
+def test_several_replies_leave_together_and_their_verdict_is_one_of_its_own():
+    ok, no = Reply(250, "6.0", "Ok"), Reply(550, "7.1", "No", "never")
+    several = Replies([ok, no], no)
+    assert several.wire == ok.wire + no.wire
+    assert several.code == 550
+    assert several == Replies((ok, no), no)
+    assert hash(several) == hash(Replies((ok, no), no))
+    assert several != Replies([ok, no], ok)
+    assert several != Replies([no, ok], no)
+    assert repr(several) == "Replies(250 2.6.0 Ok, 550 5.7.1 No / never: 550 5.7.1 No / never)"
 
 
 @given(st.integers(200, 599), st.lists(st.text(max_size=700), max_size=120))

@@ -117,7 +117,8 @@ def test_with_pipelining_a_group_leaves_in_one_piece():
 
 
 @pytest.mark.parametrize(
-    "last", [b"EHLO a.test", b"helo a.test", b"DATA", b"QUIT", b"Noop", b"VRFY x", b"EXPN x", b"STARTTLS"]
+    "last",
+    [b"EHLO a.test", b"helo a.test", b"LHLO a.test", b"DATA", b"QUIT", b"Noop", b"VRFY x", b"EXPN x", b"STARTTLS"],
 )
 def test_nothing_is_pipelined_behind_what_ends_a_group(last):
     sender = met()
@@ -237,6 +238,57 @@ def test_after_the_verdict_the_next_transaction_begins():
         sender.command(line)
     assert sender.take_output() == MAIL + b"\r\n" + RCPT + b"\r\n"
     assert len(take_replies(sender, OK * 3)) == 3
+
+
+# -- a reply for each recipient
+
+
+def test_an_lmtp_server_gives_so_many_replies_to_the_dot_as_it_has_recipients():
+    sender = in_content()
+    sender.end_of_data(3)
+    assert sender.awaited == 3
+    sender.command(b"RSET")
+    answers = take_replies(sender, b"250 a\r\n550 b\r\n", b"450 c\r\n", b"250 flushed\r\n")
+    assert [reply.code for reply in answers] == [250, 550, 450, 250]
+    sender.receive(OK)
+    with pytest.raises(ReplyError):
+        sender.next_reply()
+
+
+def test_with_353_a_prdr_server_announces_a_reply_for_each_and_a_final_one():
+    sender = in_content()
+    sender.end_of_data(2, prdr=True)
+    sender.command(b"RSET")
+    assert [reply.code for reply in take_replies(sender, b"353 go\r\n")] == [353]
+    assert sender.awaited == 4
+    answers = take_replies(sender, b"250 a\r\n550 b\r\n250 some\r\n250 flushed\r\n")
+    assert [reply.lines[0] for reply in answers] == ["a", "b", "some", "flushed"]
+
+
+@pytest.mark.parametrize("reply", [b"250 all\r\n", b"550 nobody\r\n", b"354 what\r\n"])
+def test_without_353_it_gives_one_reply(reply):
+    sender = in_content()
+    sender.end_of_data(2, prdr=True)
+    take_replies(sender, reply)
+    assert sender.awaited == 0
+
+
+def test_a_353_to_anything_else_announces_nothing():
+    sender = in_content()
+    sender.end_of_data()
+    take_replies(sender, b"353 go\r\n")
+    assert sender.awaited == 0
+
+
+def test_what_lhlo_announced_is_known_and_nothing_is_pipelined_behind_it():
+    sender = Sender()
+    for line in (b"LHLO client.test", b"NOOP"):
+        sender.command(line)
+    take_replies(sender, GREETING)
+    assert sender.take_output() == b"LHLO client.test\r\n"
+    take_replies(sender, PIPELINING)
+    assert sender.extensions.pipelining
+    assert sender.take_output() == b"NOOP\r\n"
 
 
 # -- misuse

@@ -18,16 +18,25 @@ class Recipient:
 
 
 class Envelope:
-    """The envelope in the making: one reverse-path, its MAIL parameters, and the recipients accepted so far.
+    """The envelope but for its recipients: one reverse-path and its MAIL parameters.
 
     `size` is SIZE= as the client declared it (octets, 0 if none; RFC 1870), `body` its BODY= ("" if none; RFC 6152).
+    `each`: the client takes a verdict for each recipient after the final dot (PRDR, LMTP).
     """
 
-    __slots__ = ("body", "id", "recipients", "reverse_path", "size")
+    __slots__ = ("body", "each", "id", "reverse_path", "size")
 
-    def __init__(self, id: str, reverse_path: ReversePath, *, size: int = 0, body: str = "") -> None:
+    def __init__(
+        self,
+        id: str,
+        reverse_path: ReversePath,
+        *,
+        size: int = 0,
+        body: str = "",
+        each: bool = False,
+    ) -> None:
         self.id = id
         self.reverse_path = reverse_path
         self.size = size
         self.body = body
-        self.recipients: list[Recipient] = []
+        self.each = each

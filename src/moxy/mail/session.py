@@ -8,17 +8,19 @@ from collections.abc import Callable
 class Session:
     """What is known of the client that is connected.
 
-    `client` and `client_port` are the peer's address (no brackets, no zone) and port.
-    `hello` is the argument of the last HELO or EHLO, empty before it; `extended` is true after EHLO.
-    `tls` says whether the connection is encrypted now, `over` whether the client is gone.
+    `client` and `client_port` are the peer's address (no brackets, no zone) and port; "" and 0 behind a Unix socket.
+    `hello` is the argument of the last HELO, EHLO or LHLO, empty before it; `extended` is true after EHLO and LHLO.
+    `tls` says whether the connection is encrypted now, `over` whether the client is gone, `lmtp` whether it speaks LMTP
+    (RFC 2033) instead of SMTP.
     """
 
-    __slots__ = ("client", "client_port", "endings", "extended", "hello", "id", "over", "tls")
+    __slots__ = ("client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "tls")
 
-    def __init__(self, id: str, client: str, client_port: int = 0) -> None:
+    def __init__(self, id: str, client: str, client_port: int = 0, *, lmtp: bool = False) -> None:
         self.id = id
         self.client = client
         self.client_port = client_port
+        self.lmtp = lmtp
         self.hello = ""
         self.extended = False
         self.tls = False
@@ -28,6 +30,8 @@ class Session:
     @property
     def protocol(self) -> str:
         """The `with` keyword of the trace field (RFC 3848)."""
+        if self.lmtp:
+            return "LMTPS" if self.tls else "LMTP"
         if not self.extended:
             return "SMTP"
         return "ESMTPS" if self.tls else "ESMTP"

@@ -26,9 +26,9 @@ def received(
 ) -> bytes:
     """The `Received:` field for one message, folded, with its CRLF (RFC 5321 §4.4).
 
-    `hello` is what the client called itself, `client` its address without brackets; `protocol` is the keyword of RFC
-    3848. `recipient` is a mailbox without angle brackets, given only where the message has no other (T44: a field that
-    named several would tell each of the others); `date` is as in RFC 5322 §3.3.
+    `hello` is what the client called itself, `client` its address without brackets, "" if it has none; `protocol` is
+    the keyword of RFC 3848. `recipient` is a mailbox without angle brackets, given only where the message has no other
+    (T44: a field that named several would tell each of the others); `date` is as in RFC 5322 §3.3.
     """
     clause = f"\r\n\tfor <{recipient}>" if recipient and _PLAIN_MAILBOX.fullmatch(recipient) else ""
     return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode("ascii")
@@ -38,7 +38,8 @@ def received(
 def _origin(hello: str, client: str, hostname: str, protocol: str) -> str:
     """The part that all messages of a session share."""
     literal = f"IPv6:{client}" if ":" in client else client
-    return f"Received: from {_name(hello)} ([{_name(literal)}])\r\n\tby {hostname} with {protocol} id "
+    address = f" ([{_name(literal)}])" if client else ""
+    return f"Received: from {_name(hello)}{address}\r\n\tby {hostname} with {protocol} id "
 
 
 def _name(text: str) -> str:

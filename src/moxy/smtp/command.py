@@ -1,18 +1,18 @@
 """Commands as a client sends them: one small class a verb, and `parse` from a line to one of them.
 
-RFC 5321 §4.1.1. Verbs and keywords in any case. What cannot be read becomes `Invalid`, which carries the reply it
-deserves; the order of commands is not judged here (`moxy.smtp.state`).
+RFC 5321 §4.1.1; RFC 2033 §4.1 (LMTP's own greeting). Verbs and keywords in any case. What cannot be read becomes
+`Invalid`, which carries the reply it deserves; the order of commands is not judged here (`moxy.smtp.state`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from moxy.smtp import replies
 from moxy.smtp.address import AddressError, ForwardPath, ReversePath, parse_hello, scan_path
 from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Parameters, parse_parameters
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 
 if TYPE_CHECKING:
     from moxy.smtp.state import State
@@ -28,7 +28,7 @@ class Command:
     __slots__: tuple[str, ...] = ("following", "reply")
 
     following: State
-    reply: Reply | None
+    reply: Reply | Replies | None
 
     def __repr__(self) -> str:
         fields = ", ".join(repr(getattr(self, name)) for name in self.__slots__)
@@ -41,7 +41,7 @@ class Command:
 
 
 class Hello(Command):
-    """HELO, or EHLO (`extended`), with the name the client gives itself (§4.1.1.1)."""
+    """HELO, or EHLO and LHLO (`extended`), with the name the client gives itself (§4.1.1.1; RFC 2033 §4.1)."""
 
     __slots__ = ("extended", "name")
 
@@ -51,14 +51,18 @@ class Hello(Command):
 
 
 class Mail(Command):
-    """MAIL FROM: opens a transaction (§4.1.1.2). `size` is SIZE= in octets or 0, `body` BODY= in capitals or ""."""
+    """MAIL FROM: opens a transaction (§4.1.1.2). `size` is SIZE= in octets or 0, `body` BODY= in capitals or "".
 
-    __slots__ = ("body", "path", "size")
+    `prdr`: the client takes a reply for each recipient after the final dot (draft-hall-prdr §4.2).
+    """
 
-    def __init__(self, path: ReversePath, size: int = 0, body: str = "") -> None:
+    __slots__ = ("body", "path", "prdr", "size")
+
+    def __init__(self, path: ReversePath, size: int = 0, body: str = "", *, prdr: bool = False) -> None:
         self.path = path
         self.size = size
         self.body = body
+        self.prdr = prdr
 
 
 class Rcpt(Command):
@@ -130,10 +134,14 @@ class Invalid(Command):
         self.deserved = deserved
 
 
-def parse(line: bytes) -> Command:
-    """Read one command line, given without its CRLF."""
+Verbs = Mapping[bytes, Callable[[bytes], Command]]
+"""The verbs of a protocol, in capitals, and what reads a line that begins with one."""
+
+
+def parse(line: bytes, verbs: Verbs | None = None) -> Command:
+    """Read one command line, given without its CRLF. The verbs are those of SMTP, unless told."""
     verb = line[:4].upper()
-    reader = _READERS.get(verb)
+    reader = (SMTP_VERBS if verbs is None else verbs).get(verb)
     if reader is None or line[4:5] not in (b" ", b""):
         word = line.partition(b" ")[0].upper()
         return Invalid(replies.WRONG_PROTOCOL if word in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
@@ -153,7 +161,8 @@ def _mail(line: bytes) -> Command:
     parameters = _parameters(line, end, MAIL_PARAMETERS)
     if isinstance(parameters, Reply):
         return Invalid(parameters)
-    return Mail(path, int(parameters.get("SIZE", "0")), parameters.get("BODY", "").upper())
+    size, body = int(parameters.get("SIZE", "0")), parameters.get("BODY", "").upper()
+    return Mail(path, size, body, prdr="PRDR" in parameters)
 
 
 def _rcpt(line: bytes) -> Command:
@@ -183,7 +192,7 @@ def _parameters(line: bytes, start: int, legal: Parameters) -> dict[str, str] | 
 
 def _hello(line: bytes) -> Command:
     try:
-        return Hello(parse_hello(line[5:].strip()), extended=line[:1] in b"Ee")
+        return Hello(parse_hello(line[5:].strip()), extended=line[:1] not in b"Hh")
     except AddressError as error:
         return Invalid(replies.bad_hello(str(error)))
 
@@ -198,9 +207,7 @@ def _with_argument(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     return lambda line: kind() if line[5:].strip() else Invalid(replies.ARGUMENT_EXPECTED)
 
 
-_READERS: Final[dict[bytes, Callable[[bytes], Command]]] = {
-    b"EHLO": _hello,
-    b"HELO": _hello,
+_COMMON_VERBS: Final[Verbs] = {
     b"MAIL": _mail,
     b"RCPT": _rcpt,
     b"DATA": _bare(Data),
@@ -211,6 +218,9 @@ _READERS: Final[dict[bytes, Callable[[bytes], Command]]] = {
     b"VRFY": _with_argument(Vrfy),
     b"EXPN": _with_argument(Expn),
 }
+SMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"EHLO": _hello, b"HELO": _hello}
+LMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"LHLO": _hello}
+"""Neither knows the other's greeting, so that no client takes one for the other (RFC 2033 §4.1)."""
 
 _OTHER_PROTOCOLS: Final = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
 """Verbs of HTTP: a browser was talked into sending mail commands inside a request. The session ends at once."""

@@ -11,6 +11,7 @@ Bugs: CHUNKING, SMTPUTF8, DSN, STARTTLS and the others of contract T7 to T16 hav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -28,11 +29,16 @@ def _body(value: str) -> bool:
     return value.upper() in ("7BIT", "8BITMIME")
 
 
+def _no_value(value: str) -> bool:
+    return not value
+
+
 Parameters = Mapping[str, Callable[[str], bool]]
 
 MAIL_PARAMETERS: Final[Parameters] = {
     "SIZE": _size,  # RFC 1870 §3
     "BODY": _body,  # RFC 6152 §2
+    "PRDR": _no_value,  # draft-hall-prdr §4.2
 }
 RCPT_PARAMETERS: Final[Parameters] = {}
 
@@ -48,34 +54,69 @@ def parse_parameters(text: bytes, legal: Parameters) -> dict[str, str] | Reply:
     except UnicodeDecodeError:
         return replies.BAD_PARAMETERS
     for word in words:
-        keyword, _, value = word.partition("=")
+        keyword, equals, value = word.partition("=")
         keyword = keyword.upper()
         check = legal.get(keyword)
         if check is None:
             return replies.UNKNOWN_PARAMETER
-        if keyword in parameters or not check(value):
+        if keyword in parameters or (equals and not value) or not check(value):
             return replies.BAD_PARAMETERS
         parameters[keyword] = value
     return parameters
 
 
 class Offer:
-    """What one listener offers in reply to EHLO. `size` is the largest message in octets (0: no limit; RFC 1870)."""
+    """What we offer in reply to EHLO, or with `lmtp` to LHLO.
 
-    __slots__ = ("keywords", "size")
+    `size` is the largest message in octets (0: no limit; RFC 1870). The others are the limits of RFC 9422: RCPT
+    commands in a transaction, MAIL commands in a session, domains of recipients in a session; 0 is not announced.
+    """
 
-    def __init__(self, *, size: int = limits.MESSAGE_SIZE) -> None:
-        self.size = size
-        self.keywords = (
+    __slots__ = ("keywords",)
+
+    def __init__(
+        self,
+        *,
+        lmtp: bool = False,
+        size: int = limits.MESSAGE_SIZE,
+        recipients: int = 0,
+        transactions: int = 0,
+        domains: int = 0,
+    ) -> None:
+        self.keywords = [
             "PIPELINING",  # RFC 2920
             f"SIZE {size}",
             "8BITMIME",  # RFC 6152
             "ENHANCEDSTATUSCODES",  # RFC 2034
-        )
+        ]
+        if not lmtp:
+            self.keywords.append("PRDR")  # LMTP needs none: it answers for each recipient by itself
+        bounds = {"RCPTMAX": recipients, "MAILMAX": transactions, "RCPTDOMAINMAX": domains}
+        words = [f"{name}={min(bound, limits.ANNOUNCED)}" for name, bound in bounds.items() if bound]
+        if words:
+            self.keywords.append(" ".join(["LIMITS", *words]))  # RFC 9422 §3
 
     def ehlo_reply(self, hostname: str) -> Reply:
-        """The reply to EHLO; its first line begins with our host name (RFC 5321 §4.1.1.1)."""
+        """The reply to EHLO or LHLO; its first line begins with our host name (RFC 5321 §4.1.1.1)."""
         return Reply(250, "", hostname, *self.keywords)
+
+
+_LIMIT: Final = re.compile(r"([A-Za-z0-9_-]+)=([1-9][0-9]{0,5})", re.ASCII)
+
+
+def _limits(argument: str) -> dict[str, int]:
+    """The limits in the argument of LIMITS, by name in upper case. What is no limit with a number says nothing to us.
+
+    That is as RFC 9422 §3 and §4 want it: a client ignores limits that it does not know, and those with a bad value. Of
+    a limit that comes twice the smaller number is the safe one.
+    """
+    found: dict[str, int] = {}
+    for word in argument.split():
+        match = _LIMIT.fullmatch(word)
+        if match is not None:
+            name, bound = match[1].upper(), int(match[2])
+            found[name] = min(bound, found.get(name, bound))
+    return found
 
 
 class Extensions:
@@ -84,7 +125,9 @@ class Extensions:
     After HELO, or before any EHLO, it is empty: nothing is believed that was not announced.
     """
 
-    __slots__ = ("_announced", "eight_bit", "pipelining", "size")
+    __slots__ = (
+        "_announced", "bounded", "domains", "eight_bit", "pipelining", "prdr", "recipients", "size", "transactions",
+    )  # fmt: skip
 
     def __init__(self, announced: Mapping[str, str] | None = None) -> None:
         self._announced = dict(announced or {})
@@ -93,6 +136,16 @@ class Extensions:
         argument = self._announced.get("SIZE", "")
         self.size = int(argument) if _size(argument) else 0
         """Largest message the destination takes, in octets; 0 when it did not say (RFC 1870 §4)."""
+        self.prdr = "PRDR" in self._announced
+        bounds = _limits(self._announced.get("LIMITS", ""))
+        self.transactions = bounds.get("MAILMAX", 0)
+        """MAIL commands that it takes in one session, refused ones too; 0 when it did not say (RFC 9422 §4.1)."""
+        self.recipients = bounds.get("RCPTMAX", 0)
+        """RCPT commands that it takes in one transaction, refused ones too; 0 when it did not say (RFC 9422 §4.2)."""
+        self.domains = bounds.get("RCPTDOMAINMAX", 0)
+        """Different domains that it takes in the recipients of a session; 0 when it did not say (RFC 9422 §4.3)."""
+        self.bounded = self.recipients > 0 or self.domains > 0
+        """Did it say how many recipients it takes?"""
 
     @classmethod
     def of(cls, reply: Reply) -> Extensions:

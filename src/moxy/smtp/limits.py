@@ -20,5 +20,8 @@ MESSAGE_SIZE: Final = 50 << 20
 RECIPIENTS: Final = 1000
 """Default for recipients a transaction; never under 100 (RFC 5321 §4.5.3.1.8)."""
 
+ANNOUNCED: Final = 999_999
+"""The largest number that a limit can be announced with: six digits (RFC 9422 §4)."""
+
 PARALLEL_RECIPIENTS: Final = 100
 """RCPT commands of one client that may wait for their answers at once (RFC 2920 lets a client send any number)."""

@@ -1,4 +1,4 @@
-"""Receiver: the server's side of an SMTP session as a value machine, without I/O (RFC 821's receiver-SMTP).
+"""Receiver: the server's side of an SMTP or LMTP session as a value machine, without I/O (RFC 821's receiver-SMTP).
 
 The driver's whole contract:
 
@@ -8,9 +8,10 @@ The driver's whole contract:
     octets = receiver.take_output()  # everything to write now
 
 Events are the commands of `moxy.smtp.command`, plus `Content` and `ContentFault` between DATA and `EndOfData`. Each
-command is answered exactly once; replies leave in the order of the commands, whatever the order of the answers
-(contract P6, T1). While a command is unanswered no further event is given, except that RCPT commands may wait
-together, so that their destinations can be asked at the same time. `Content` and `ContentFault` are not answered.
+command is answered exactly once (the end of data with one reply, or with `Replies` for each recipient); replies leave
+in the order of the commands, whatever the order of the answers (contract P6, T1). While a command is unanswered no
+further event is given, except that RCPT commands may wait together, so that their destinations can be asked at the same
+time. `Content` and `ContentFault` are not answered.
 
 Rules:
 - What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse is RuntimeError.
@@ -23,9 +24,9 @@ from collections import deque
 from typing import Final
 
 from moxy.smtp import limits, replies
-from moxy.smtp.command import Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
+from moxy.smtp.command import LMTP_VERBS, SMTP_VERBS, Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
 from moxy.smtp.content import EndOfDataFinder, LineEndAudit
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import TRANSITIONS, State
 
 
@@ -80,16 +81,23 @@ _OUT_OF_ORDER: Final[dict[State, Reply]] = {
 }
 
 
+_LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED: replies.LHLO_FIRST}
+
+
 class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_position",
-        "_size", "_skipping", "_waiting", "closed", "output", "ready", "state",
+        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
+        "_position", "_size", "_skipping", "_verbs", "_waiting", "closed", "output", "ready", "state",
     )  # fmt: skip
 
-    def __init__(self, *, size: int = limits.MESSAGE_SIZE, command_line: int = limits.COMMAND_LINE) -> None:
+    def __init__(
+        self, *, lmtp: bool = False, size: int = limits.MESSAGE_SIZE, command_line: int = limits.COMMAND_LINE
+    ) -> None:
         """`size`: octets of the largest message (0: no limit); `command_line`: octets of the longest command line."""
+        self._lmtp = lmtp
+        self._verbs = LMTP_VERBS if lmtp else SMTP_VERBS
         self._size = size
         self._command_line = command_line
         self._buffer = b""
@@ -154,7 +162,7 @@ class Receiver:
         if line is None:
             self.ready = False
             return None
-        command = line if isinstance(line, Invalid) else parse(line)
+        command = line if isinstance(line, Invalid) else parse(line, self._verbs)
         following = TRANSITIONS[self.state].get(type(command))
         if following is None:
             following = self.state
@@ -165,7 +173,7 @@ class Receiver:
         self._waiting.append(command)
         return command
 
-    def answer(self, command: Command, reply: Reply) -> None:
+    def answer(self, command: Command, reply: Reply | Replies) -> None:
         """Give the reply to a command that `next_event` returned. It leaves when those before it have left.
 
         Raises RuntimeError if the command is not waiting for an answer.
@@ -182,7 +190,7 @@ class Receiver:
         else:
             raise RuntimeError(f"{command} is not waiting for an answer")
 
-    def _settle(self, command: Command, reply: Reply) -> None:
+    def _settle(self, command: Command, reply: Reply | Replies) -> None:
         """Put a reply out, and move the state as it says; after our last words nothing more is said."""
         if self.closed:
             return
@@ -238,8 +246,9 @@ class Receiver:
     def _out_of_order(self, command: Command) -> Reply:
         """What a command deserves that has no row in the table of this state."""
         if self.state is State.MAIL and type(command) is Data:
-            return replies.NO_VALID_RECIPIENTS  # T3: DATA pipelined behind recipients that were all refused
-        return _OUT_OF_ORDER[self.state]
+            # T3: DATA pipelined behind recipients that were all refused
+            return replies.LMTP_NO_VALID_RECIPIENTS if self._lmtp else replies.NO_VALID_RECIPIENTS
+        return (_LMTP_OUT_OF_ORDER if self._lmtp else _OUT_OF_ORDER)[self.state]
 
     def _next_content(self) -> Event | None:
         """The next clean block, the first fault, or the end; nothing more of this message once a fault was found."""

@@ -51,14 +51,23 @@ OK: Final = Reply(250, "0.0", "OK")  # RFC 5321 §4.1.1.5 (RSET), §4.1.1.9 (NOO
 SENDER_OK: Final = Reply(250, "1.0", "Sender OK")  # RFC 5321 §4.1.1.2
 RECIPIENT_OK: Final = Reply(250, "1.5", "Recipient OK")  # RFC 5321 §4.1.1.3
 MESSAGE_ACCEPTED: Final = Reply(250, "6.0", "Message accepted")  # RFC 5321 §4.1.1.4
+ALREADY_ACCEPTED: Final = Reply(250, "6.0", "Message accepted before")  # contract D7, D8
 START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")  # RFC 5321 §4.1.1.4
 CANNOT_VERIFY: Final = Reply(252, "5.0", "Addresses are checked when mail is sent to them")  # RFC 5321 §3.5.3; T36
 HELP: Final = Reply(214, "0.0", "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 5321 §4.1.1.8
+LMTP_HELP: Final = Reply(214, "0.0", "Commands: LHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 2033 §4.1
+
+# Around the replies for each recipient, where the client asked for them (PRDR: draft-hall-prdr, as Exim speaks it)
+PRDR_BEGINS: Final = Reply(353, "", "A reply for each recipient follows")
+PRDR_ALL: Final = Reply(250, "6.0", "Message accepted for all recipients")
+PRDR_SOME: Final = Reply(250, "6.0", "Message accepted for some recipients")
+PRDR_NONE: Final = Reply(450, "0.0", "Message accepted for no recipient")
 
 # We close the connection; sent through `closing`
 BYE: Final = Reply(221, "0.0", "Goodbye")  # RFC 5321 §4.1.1.10
 SHUTTING_DOWN: Final = Reply(CLOSING_CODE, "3.2", "Shutting down, please try again")  # RFC 5321 §3.8
 TOO_MANY_SESSIONS: Final = Reply(CLOSING_CODE, "3.2", "Too many connections, please try again later")  # RFC 5321 §7.8
+TOO_MANY_TRANSACTIONS: Final = Reply(CLOSING_CODE, "3.2", "Too many messages, please connect again")  # RFC 9422 §4.1
 TOO_MANY_ERRORS: Final = Reply(CLOSING_CODE, "7.0", "Too many errors")  # RFC 5321 §7.8
 TIMEOUT: Final = Reply(CLOSING_CODE, "4.2", "Waited too long for you")  # RFC 5321 §4.5.3.2.7
 TOO_SLOW: Final = Reply(CLOSING_CODE, "4.2", "The message comes too slowly")  # RFC 5321 §4.5.3.2; T39
@@ -78,13 +87,18 @@ UNKNOWN_PARAMETER: Final = Reply(555, "5.4", "Parameter not recognized")  # RFC 
 
 # Commands out of order (RFC 5321 §4.1.4)
 HELLO_FIRST: Final = Reply(503, "5.1", "Please send EHLO first")
+LHLO_FIRST: Final = Reply(503, "5.1", "Please send LHLO first")
 MAIL_FIRST: Final = Reply(503, "5.1", "Please send MAIL first")
 NESTED_MAIL: Final = Reply(503, "5.1", "A mail transaction is open already")
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.1", "No valid recipients")  # RFC 5321 §3.3; RFC 2920 §3.1; T3
+LMTP_NO_VALID_RECIPIENTS: Final = Reply(503, "5.1", "No valid recipients")  # RFC 2033 §4.2
 
 # Mail that we do not take
 RELAYING_DENIED: Final = Reply(550, "7.1", "Relaying denied")  # RFC 5321 §3.6.2; RFC 3463 §3.8
 TOO_MANY_RECIPIENTS: Final = Reply(452, "5.3", "Too many recipients, please send the others after")  # §4.5.3.1.10
+# 451 where one might expect 452: after a 5xx to content Exim (4.96) bounces those whom 452 put off, too.
+TOO_MANY_DOMAINS: Final = Reply(451, "5.3", "Too many domains, please send the others after")  # RFC 9422 §4.3
+SPLIT: Final = Reply(451, "5.3", "One at a time please; send this recipient again")  # contract D7, D9
 MESSAGE_TOO_BIG: Final = Reply(552, "3.4", "Message too big")  # RFC 1870 §6.1, §6.3
 SIZE_REFUSED_AT_RCPT: Final = Reply(550, "3.4", "Message too big for this recipient")  # RFC 1870 §6.4, but 550: T11
 NO_8BITMIME: Final = Reply(550, "6.3", "This recipient's server takes no 8-bit content")  # RFC 6152 §3; T9
@@ -99,6 +113,7 @@ DESTINATION_LOST: Final = Reply(451, "4.2", "Connection to the destination lost,
 DESTINATION_SILENT: Final = Reply(451, "4.2", "The destination did not answer, please try again later")  # T20, T37
 DESTINATION_BUSY: Final = Reply(451, "3.2", "The destination is busy, please try again later")  # RFC 3463 §3.4
 DESTINATION_GARBLED: Final = Reply(451, "5.0", "The destination's answer makes no sense, please try again later")  # T42
+UNDER_WAY: Final = Reply(451, "3.0", "This message is being delivered already, please try again later")  # RFC 1047; T17
 MIXED_VERDICTS: Final = Reply(451, "3.0", "The destinations disagree, please try again later")  # contract D3, D7
 ABORTED: Final = Reply(451, "4.2", "The client gave the transaction up")  # on no wire; why a delivery was ended
 INTERNAL_ERROR: Final = Reply(451, "3.0", "Something went wrong here, please try again later")  # RFC 5321 §4.2.2

@@ -16,6 +16,7 @@ Bugs: UTF-8 in a destination's text is passed on although the client may not hav
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -165,6 +166,30 @@ def _split_status(code: int, text: str) -> tuple[str, str]:
     """
     match = _ENHANCED_TEXT.match(text) if code // 100 != 3 else None
     return (match[1], text[match.end() :]) if match else ("", text)
+
+
+class Replies:
+    """Several replies to one command, which leave together; `verdict` is what they come to.
+
+    That is how the end of data is answered for each recipient: LMTP (RFC 2033 §4.2) and PRDR.
+    """
+
+    __slots__ = ("all", "code", "verdict", "wire")
+
+    def __init__(self, all: Sequence[Reply], verdict: Reply) -> None:
+        self.all = tuple(all)
+        self.verdict = verdict
+        self.code = verdict.code
+        self.wire = b"".join([reply.wire for reply in all])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Replies) and (other.all, other.verdict) == (self.all, self.verdict)
+
+    def __hash__(self) -> int:
+        return hash((self.all, self.verdict))
+
+    def __repr__(self) -> str:
+        return f"Replies({', '.join(str(reply) for reply in self.all)}: {self.verdict})"
 
 
 class ReplyError(ValueError):

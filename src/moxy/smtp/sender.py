@@ -9,7 +9,8 @@ The driver's whole contract:
 
 The first reply is the greeting, which nobody asked for. Commands asked ahead leave in one piece where the destination
 offers PIPELINING (RFC 2920) and one by one where it does not. Content is written in wire form between the 354 and
-`end_of_data`.
+`end_of_data`, which a destination may answer with one reply for each recipient (LMTP, RFC 2033 §4.2), or with 353, one
+reply for each, and a final one (PRDR, draft-hall-prdr).
 
 Rules:
 - A destination that breaks the protocol raises `ReplyError`; the session is worthless then and must be closed.
@@ -23,13 +24,16 @@ from typing import Final
 
 from moxy.smtp.content import END_OF_DATA
 from moxy.smtp.extension import Extensions
-from moxy.smtp.replies import CLOSING_CODE
+from moxy.smtp.replies import CLOSING_CODE, PRDR_BEGINS
 from moxy.smtp.reply import Reply, ReplyError, ReplyParser
 
-ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
+ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"LHLO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
 """Commands that nothing may be pipelined behind (RFC 2920 §3.1), by their first four octets."""
 
-_TELLING: Final = frozenset({b"EHLO", b"DATA"})
+_DOT: Final = b"."
+_PRDR_DOT: Final = b".PRDR"
+
+_TELLING: Final = frozenset({b"EHLO", b"LHLO", b"DATA", _PRDR_DOT})
 """Commands whose replies change what may be said next."""
 
 GREETING: Final = b"220?"
@@ -39,12 +43,15 @@ GREETING: Final = b"220?"
 class Sender:
     """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
 
-    __slots__ = ("_answered_early", "_awaited", "_parser", "_queued", "content_open", "extensions", "output")
+    __slots__ = (
+        "_answered_early", "_awaited", "_each", "_parser", "_queued", "content_open", "extensions", "output",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser = ReplyParser()
         self._answered_early = False
         self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
+        self._each = 0  # replies that a 353 announces, with the final one
         self._queued: deque[bytes] = deque()  # whole lines that may not leave yet
         self.output: list[bytes] = []
         """What `take_output` would return, in pieces."""
@@ -78,12 +85,20 @@ class Sender:
             raise RuntimeError("content before 354")
         self.output.append(block)
 
-    def end_of_data(self) -> None:
-        """Send the final dot: the destination may deliver. The content must be empty or end in CRLF."""
+    def end_of_data(self, recipients: int = 1, *, prdr: bool = False) -> None:
+        """Send the final dot: the destination may deliver. The content must be empty or end in CRLF.
+
+        `recipients` is how many replies answer it: one in SMTP, whatever their number, and one for each in LMTP. With
+        `prdr` it is one; if that is 353, so many follow it, and a final one.
+        """
         self.content(END_OF_DATA)
         self._refuse_what_came_before()
         self.content_open = False
-        self._awaited.append(b".")
+        if prdr:
+            self._each = recipients + 1
+            self._awaited.append(_PRDR_DOT)
+        else:
+            self._awaited.extend([_DOT] * recipients)
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
@@ -127,6 +142,9 @@ class Sender:
     def _learn(self, verb: bytes, reply: Reply) -> None:
         if verb == b"DATA":
             self.content_open = reply.code == 354
+        elif verb == _PRDR_DOT:
+            if reply.code == PRDR_BEGINS.code:
+                self._awaited.extendleft([_DOT] * self._each)
         else:
             self.extensions = Extensions.of(reply) if reply.positive else Extensions()
 
