@@ -50,6 +50,11 @@ def fields(reader, line):
     return match and {word: match[word] for word in reader.words}
 
 
+def test_a_client_without_an_address_is_read_back():
+    line = LineFormat(FORMAT, DATE).render(replace(RECORD, client="", client_port=0))
+    assert fields(LineReader(FORMAT, DATE), line.encode())["shost"] == b"unix"
+
+
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 @pytest.mark.parametrize(
     "prefix",
@@ -120,6 +125,7 @@ def test_lines_of_other_programs_are_known():
         ("shost", b"192.0.2.1", b"2001:db8::1"),
         ("shost", b"192.0.2.1", b"fe80::1%eth0"),
         ("dhost", b"mail.example.net:2525", b"[2001:db8::1]:25"),
+        ("dhost", b"mail.example.net:2525", b"unix:/run/dovecot/lmtp-2.d"),
     ],
 )
 def test_every_address_that_may_come_is_read_whole(field, was, octets):

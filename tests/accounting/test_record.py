@@ -17,4 +17,4 @@ def test_a_record_has_room_for_nothing_else():
 
 
 def test_outcomes_are_words_fit_for_a_log():
-    assert [str(outcome) for outcome in Outcome] == ["delivered", "refused", "aborted", "unknown"]
+    assert [str(outcome) for outcome in Outcome] == ["delivered", "refused", "aborted", "unknown", "suppressed"]

@@ -120,3 +120,9 @@ def test_whatever_comes_in_one_line_goes_out(format, sender, recipients, moment)
 )
 def test_what_looks_like_a_word_and_is_none_is_found(format, unknown):
     assert unknown_words(format) == unknown
+
+
+def test_a_client_behind_a_unix_socket_has_a_word_instead_of_an_address():
+    record = replace(RECORD, client="", client_port=0)
+    line = LineFormat(FORMAT, DATE).render(record)
+    assert "[unix]" in line

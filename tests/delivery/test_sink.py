@@ -38,7 +38,7 @@ def delivered(destination, *blocks, recipients=("bob@one.test",)):
         for block in blocks:
             delivery.write(block)
         delivery.flush()
-        return answers, data, await delivery.finish()
+        return answers, data, await delivery.finish(1)
 
     return asyncio.run(transaction())
 
@@ -68,7 +68,7 @@ def test_a_recipient_withdrawn_is_not_shown():
         for person in people:
             await delivery.rcpt(person)
         delivery.withdraw(people[0])
-        return await delivery.finish()
+        return await delivery.finish(1)
 
     assert len(asyncio.run(transaction())) == 1
     assert shown[0].recipients == ("bob@one.test",)

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 
 from moxy.inbound.connection import EVENTS_AT_ONCE, UNREAD_LIMIT, ClientConnection
 from moxy.inbound.service import Bounds
+from moxy.ledger import State
+from moxy.net.acknowledged import unacknowledged
 from moxy.outbound.upstream import WRITE_AHEAD
 from support.destination import Act, Destination, Phase, running_destination
+from support.place import (
+    ACCEPTED,
+    ALREADY,
+    CONTENT,
+    LATER,
+    ONE,
+    SENDER,
+    TAKEN,
+    TWO,
+    Deaf,
+    Place,
+    lose_the_reply,
+    place,
+    until_the_dot,
+)
+from support.ports import LOOPBACK
 from support.relay import Relay, route, running_relay
 from support.scenario import scenario, scenario_on_asyncio, until
 from support.smtpclient import Client, connected
@@ -326,3 +346,340 @@ async def test_a_client_that_closes_its_half_in_the_middle_of_a_line_is_let_go(r
         await until(lambda: only(relay)._half_closed, "Moxy to notice")
         relay.pass_time(61)
         await until(lambda: not relay.service.connections, "Moxy to let the client go")
+
+
+# -- has the client got our verdict?
+#
+# If that is not proven when it is gone, an entry is left, and what it sends once more is taken for a retry (D8).
+
+
+async def open_entries(here: Place) -> list[State]:
+    """The states in the ledger of what is not known to both ends, when all clients are gone."""
+    await here.idle()
+    return [entry.state for entry in await here.entries() if entry.state is not State.CONFIRMED]
+
+
+def unproven(connection: ClientConnection) -> bool:
+    return connection._conversation.unconfirmed is not None
+
+
+@scenario
+async def test_who_goes_on_talking_has_our_verdict(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await client.deliver([ONE])
+            assert (await client.ask("NOOP")).startswith("250")
+            client.reset()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_who_closes_in_order_has_our_verdict(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await client.deliver([ONE])
+            client.transport.close()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_who_says_quit_with_its_dot_and_closes_upon_the_verdict_has_it(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:  # as Postfix does
+        async with connected(here.relay.port) as client:
+            await client.begin([ONE])
+            await client.ask("DATA")
+            client.write(CONTENT + b".\r\nQUIT\r\n")
+            assert await client.reply() == TAKEN
+            connection = only(here.relay)
+            client.transport.close()
+            await until(lambda: connection._transport.is_closing(), "Moxy to notice")
+        assert await open_entries(here) == []
+
+
+async def without_ears(here: Place, *lines: bytes) -> socket.socket:
+    """A client that has sent all this, and not read yet."""
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    client.setblocking(False)
+    await loop.sock_connect(client, (LOOPBACK, here.relay.port))
+    await loop.sock_sendall(client, b"".join(line + b"\r\n" for line in lines))
+    return client
+
+
+MESSAGE = [b"EHLO x", b"MAIL FROM:<s@client.test>", b"RCPT TO:<a@one.test>", b"DATA", CONTENT + b"."]
+
+
+@scenario
+async def test_the_verdict_and_the_goodbye_leave_in_one_piece(tmp_path: Path) -> None:
+    # Who closes when it has the verdict would answer anything that comes later by a reset.
+    async with place(tmp_path) as here:
+        here.one.answers[Phase.FINAL] = Act.SILENCE
+        loop = asyncio.get_running_loop()
+        client = await without_ears(here, *MESSAGE, b"QUIT")
+        await until(lambda: here.one.silences, "the dot")
+        found = b""
+        while not found.endswith(b"354 Start mail input; end with <CRLF>.<CRLF>\r\n"):
+            found += await loop.sock_recv(client, 65_536)
+        here.one.release(TAKEN)
+        assert await loop.sock_recv(client, 65_536) == b"250 2.0.0 taken\r\n221 2.0.0 mx.moxy.test Goodbye\r\n"
+        assert await loop.sock_recv(client, 65_536) == b"", "and then the end, without a reset"
+        client.close()
+        assert await open_entries(here) == []
+
+
+@pytest.mark.parametrize("quit", [[b"QUIT"], []])
+@scenario
+async def test_who_closes_its_half_before_our_verdict_has_it_once_that_is_acknowledged(
+    tmp_path: Path, quit: list[bytes]
+) -> None:
+    async with place(tmp_path) as here:  # as Exim does
+        here.one.answers[Phase.FINAL] = Act.SILENCE
+        loop = asyncio.get_running_loop()
+        client = await without_ears(here, *MESSAGE, *quit)
+        client.shutdown(socket.SHUT_WR)
+        await until(lambda: here.one.silences and only(here.relay)._half_closed, "the dot, and the end")
+        here.one.release(TAKEN)
+        found = b""
+        while block := await loop.sock_recv(client, 65_536):
+            found += block
+        assert b"\r\n250 2.0.0 taken\r\n" in found
+        client.close()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_an_end_that_crosses_our_verdict_decides_nothing(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver("QUIT")
+        deaf.close_half()
+        await until(lambda: deaf.connection._half_closed, "the end")
+        assert unproven(deaf.connection)
+        assert (await deaf.read()).endswith(b"\r\n250 2.0.0 taken\r\n221 2.0.0 mx.moxy.test Goodbye\r\n")
+        deaf.close()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_an_acknowledgement_may_take_its_time(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver()
+        deaf.close_half()
+        loop = asyncio.get_running_loop()
+        await until(lambda: deaf.connection._half_closed and deaf.connection.deadline <= loop.time(), "a first look")
+        here.relay.pass_time(1)
+        assert unproven(deaf.connection)
+        assert (await deaf.read()).endswith(b"\r\n250 2.0.0 taken\r\n")
+        await until(lambda: not unacknowledged(deaf.connection._transport), "the acknowledgement")
+        here.relay.pass_time(2)
+        assert not unproven(deaf.connection)
+        deaf.close()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_who_acknowledges_nothing_for_five_seconds_may_come_again(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver("QUIT")
+        deaf.close_half()
+        await until(lambda: deaf.connection._half_closed, "the end")
+        here.relay.pass_time(6)
+        assert await open_entries(here) == [State.COMMITTED]
+        deaf.close()
+
+
+@scenario
+async def test_who_comes_again_while_its_receipt_is_in_doubt_is_recognised(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver("QUIT")
+        async with connected(here.relay.port) as client:
+            assert await client.deliver([ONE], CONTENT) == ALREADY
+        deaf.reset()
+        await here.idle()
+        assert here.holds() == (1, 0)
+
+
+@scenario
+async def test_a_command_that_was_sent_ahead_proves_nothing(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver()
+        await deaf.say("NOOP")
+        await deaf.answered()
+        deaf.reset()
+        assert await open_entries(here) == [State.COMMITTED]
+
+
+@scenario
+async def test_a_reset_before_our_verdict_proves_nothing(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        await lose_the_reply(here, here.one)
+        assert await open_entries(here) == [State.COMMITTED]
+
+
+@scenario
+async def test_what_its_system_has_a_client_with_an_open_half_need_not_have_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moxy.inbound.connection.FIRST_LOOK", 0.0)
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await until_the_dot(here, client, here.one)
+            client.write(b"QUIT\r\n")
+            client.transport.pause_reading()
+            here.one.release(TAKEN)
+            await until(lambda: here.one.messages and only(here.relay)._closing, "Moxy to wait for its close")
+            await until(lambda: not unacknowledged(only(here.relay)._transport), "its system to have all")
+            await asyncio.sleep(0.001)  # the first look, if there is one
+            here.relay.pass_time(1)
+            client.reset()
+        assert await open_entries(here) == [State.COMMITTED]
+
+
+@pytest.mark.parametrize("quit", [b"", b"QUIT\r\n"])
+@scenario
+async def test_a_reset_upon_our_verdict_proves_nothing(tmp_path: Path, quit: bytes) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await until_the_dot(here, client, here.one)
+            client.write(quit)
+            client.transport.pause_reading()
+            here.one.release(TAKEN)
+            await until(lambda: here.one.messages and not only(here.relay)._receiver.awaited, "the verdict")
+            client.reset()
+        assert await open_entries(here) == [State.COMMITTED]
+
+
+@scenario
+async def test_who_is_silent_until_its_time_is_over_has_our_verdict_if_its_system_has(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await client.deliver([ONE])
+            await until(lambda: not unacknowledged(only(here.relay)._transport), "the acknowledgement")
+            here.relay.pass_time(301)
+            client.reset()
+        assert await open_entries(here) == []
+
+
+@scenario
+async def test_who_is_silent_because_its_system_is_gone_may_come_again(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver()
+        here.relay.pass_time(301)
+        assert unproven(deaf.connection)
+        here.relay.pass_time(301 + 6)
+        assert await open_entries(here) == [State.COMMITTED]
+        deaf.close()
+
+
+@pytest.mark.parametrize("way", ["drained", "cut off"])
+@scenario
+async def test_when_moxy_stops_who_has_acknowledged_our_verdict_has_it(tmp_path: Path, way: str) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await client.deliver([ONE])
+            await until(lambda: not unacknowledged(only(here.relay)._transport), "the acknowledgement")
+            if way == "drained":
+                connection = only(here.relay)
+                here.relay.service.drain()
+                assert connection._transport.is_closing(), "there is no doubt to wait for"
+                assert (await client.reply()).startswith("421 4.3.2")
+            else:
+                only(here.relay).cut_off()
+        assert await open_entries(here) == []
+
+
+@pytest.mark.parametrize("way", ["drained", "cut off"])
+@scenario
+async def test_when_moxy_stops_who_has_not_may_come_again(tmp_path: Path, way: str) -> None:
+    async with place(tmp_path) as here:
+        deaf = Deaf(here)
+        await deaf.deliver()
+        if way == "drained":
+            here.relay.service.drain()
+        here.relay.service.break_off()
+        deaf.connection.cut_off()
+        assert await open_entries(here) == [State.COMMITTED]
+        deaf.close()
+
+
+@scenario
+async def test_when_moxy_stops_while_a_destination_thinks_that_is_known_to_who_comes_after(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            await until_the_dot(here, client, here.one)
+            here.relay.service.drain()
+            only(here.relay).cut_off()
+            here.relay.service.break_off()
+            await here.noted()
+            assert [entry.state for entry in await here.entries()] == [State.UNDER_WAY]
+            here.one.release("550 5.7.1 never")
+        assert await open_entries(here) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+@scenario
+async def test_who_sends_no_more_long_after_its_dot_has_lost_patience(tmp_path: Path, late: bool) -> None:
+    async with place(tmp_path) as here:
+        here.one.answers[Phase.FINAL] = Act.SILENCE
+        client = await without_ears(here, *MESSAGE)
+        await until(lambda: here.one.silences, "the dot")
+        started = here.relay.service.clock()
+        here.relay.service.clock = lambda: started + 5 * late
+        client.shutdown(socket.SHUT_WR)
+        await until(lambda: only(here.relay)._half_closed, "the end")
+        written = here.relay.service.ledger._noted == {}
+        assert written is late, "who does so at once will wait, as Exim does: that need not be written"
+        (found,) = await here.relay.service.ledger.recall("s@client.test", ONE)
+        assert found.state is State.UNDER_WAY
+        here.one.release(TAKEN)
+        client.close()
+        await here.idle()
+
+
+@scenario
+async def test_of_two_messages_sent_ahead_both_are_remembered(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            here.one.answers[Phase.FINAL] = lambda _: Act.SILENCE if here.one.messages else TAKEN
+            client.send(*[line for word in "ab" for line in [line.decode() for line in MESSAGE[1:4]] + [word, "."]])
+            await until(lambda: here.one.silences, "the second dot")
+            client.reset()
+            await until(lambda: not here.relay.service.connections, "Moxy to notice")
+            here.one.release(TAKEN)
+        assert await open_entries(here) == [State.COMMITTED] * 2
+
+
+@scenario
+async def test_a_refusal_leaves_nothing_to_be_remembered(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        await lose_the_reply(here, here.one, answer="550 5.7.1 never")
+        assert await open_entries(here) == []
+        async with connected(here.relay.port) as client:
+            assert await client.begin([ONE]) == [ACCEPTED]
+
+
+@scenario
+async def test_who_leaves_while_its_next_recipient_is_asked_had_its_verdict_on_the_message_before(
+    tmp_path: Path,
+) -> None:
+    async with place(tmp_path) as here:
+        async with connected(here.relay.port) as client:
+            here.ask_first(here.one)
+            here.one.answers[Phase.FINAL] = LATER
+            await client.begin([ONE, TWO])
+            await client.ask("DATA")
+            here.two.answers[Phase.RCPT] = Act.SILENCE
+            client.write(CONTENT + f".\r\nMAIL FROM:<other@client.test>\r\nRCPT TO:<{TWO}>\r\n".encode())
+            assert await client.reply() == LATER
+            await until(lambda: here.two.silences, "the next question")
+            client.reset()
+            await until(lambda: not here.relay.service.connections, "Moxy to notice")
+            here.two.release(ACCEPTED)
+        await here.idle()
+        (found,) = await here.relay.service.ledger.recall(SENDER, TWO)
+        assert found.state is State.UNDELIVERED

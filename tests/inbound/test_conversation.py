@@ -161,3 +161,41 @@ async def test_the_null_reverse_path_passes() -> None:
         await client.begin(["a@one.test"], sender="")
         assert (await client.data(b"text\r\n")).startswith("250")
         assert destination.messages[0].mail == "FROM:<>"
+
+
+@scenario
+async def test_limits_of_a_session_are_those_of_rfc_9422() -> None:
+    async with running_relay({}, bounds=Bounds(transactions=3, domains=1)) as relay, connected(relay.port) as client:
+        for _ in range(2):
+            replies = await client.begin(["a@one.test", "b@ONE.test", "c@two.test"])
+            assert [reply[:9] for reply in replies] == ["550 5.7.1", "550 5.7.1", "451 4.5.3"]
+            await client.ask("EHLO again")  # the same session
+        assert (await client.ask("MAIL FROM:<s@client.test> SIZE=999999999")).startswith("552")
+        assert (await client.ask("MAIL FROM:<s@client.test>")).startswith("421 4.3.2 mx.moxy.test")
+        assert await client.reply() == ""
+
+
+@scenario
+async def test_mail_that_is_no_command_is_no_transaction() -> None:
+    async with running_relay({}, bounds=Bounds(transactions=1)) as relay, connected(relay.port) as client:
+        assert (await client.ask("MAIL FROM:nobody")).startswith("501")
+        assert (await client.ask("MAIL FROM:<s@client.test>")).startswith("250")
+        assert (await client.ask("MAIL FROM:<s@client.test>")).startswith("503")
+
+
+@pytest.mark.parametrize(
+    ("hello", "mail", "each"),
+    [
+        ("EHLO client.test", "MAIL FROM:<s@client.test>", False),
+        ("EHLO client.test", "MAIL FROM:<s@client.test> PRDR", True),
+        ("LHLO client.test", "MAIL FROM:<s@client.test>", True),
+    ],
+)
+@scenario
+async def test_an_envelope_says_whether_its_client_takes_a_verdict_for_each(hello: str, mail: str, each: bool) -> None:
+    async with running_relay({}, lmtp=hello.startswith("L")) as relay, connected(relay.port, hello=False) as client:
+        assert (await client.ask(hello)).startswith("250-")
+        assert (await client.ask(mail)).startswith("250 ")
+        (connection,) = relay.service.connections
+        envelope = connection._conversation.transaction.envelope
+        assert envelope.each is each

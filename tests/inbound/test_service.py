@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+import pytest
 
 from moxy.inbound.service import Bounds, Patience, Service, identifiers, no_relay
 from support.destination import running_destination
@@ -77,3 +80,34 @@ async def test_a_table_that_is_down_is_told_of_once_in_a_second() -> None:
         assert [service.may_complain() for _ in range(3)] == [True, False, False]
         now += 1
         assert [service.may_complain() for _ in range(3)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("banner", "greeting"),
+    [
+        ("ESMTP Moxy", "LMTP Moxy"),
+        ("SMTP", "LMTP"),
+        ("Welcome (ESMTP here)", "LMTP Welcome (here)"),
+        ("Welcome", "LMTP Welcome"),
+        ("", "LMTP"),
+    ],
+)
+@scenario
+async def test_the_greeting_of_lmtp_names_it(banner: str, greeting: str) -> None:
+    async with running_relay({}) as relay:
+        service = replace(relay.service, banner=banner)
+        assert service.lmtp_greeting.wire == f"220 mx.moxy.test {greeting}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("domains", "first", "announced"), [(0, False, ""), (0, True, "=1"), (3, True, "=3"), (3, False, "=3")]
+)
+@scenario
+async def test_one_domain_is_announced_where_one_destination_is_served_at_a_time(
+    domains: int, first: bool, announced: str
+) -> None:
+    async with running_relay({}) as relay:
+        service = replace(relay.service, bounds=Bounds(domains=domains), spread_first=first)
+        for reply in (service.ehlo, service.lhlo):
+            limits = reply.lines[-1]
+            assert limits == "LIMITS RCPTMAX=1000" + (f" RCPTDOMAINMAX{announced}" if announced else "")

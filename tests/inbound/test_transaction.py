@@ -12,7 +12,7 @@ from moxy.inbound.service import Bounds
 from moxy.mail import Route
 from moxy.smtp.address import ForwardPath
 from moxy.smtp.reply import Reply
-from support.destination import Phase, running_destination
+from support.destination import Act, Phase, running_destination
 from support.relay import Domains, route, running_relay
 from support.scenario import scenario, until
 from support.smtpclient import connected
@@ -122,6 +122,49 @@ async def test_a_record_tells_what_was_delivered() -> None:
         assert (record.client, record.hello) == ("127.0.0.1", "client.test")
         assert record.size == len(b".two\r\n")
         assert str(record.reply) == "250 2.0.0 taken"
+
+
+@pytest.mark.parametrize(("refusal", "told"), [("554 5.7.1 no", "451 4.3.0"), ("450 4.7.1 later", "450 4.7.1 later")])
+@scenario
+async def test_a_refusal_at_data_lets_all_go_and_each_is_recorded_once(refusal: str, told: str) -> None:
+    async with (
+        running_destination() as one,
+        running_destination() as two,
+        running_relay({"one.test": route(one.port), "two.test": route(two.port)}) as relay,
+        connected(relay.port) as client,
+    ):
+        two.answers[Phase.DATA] = refusal
+        assert (await client.deliver(["a@one.test", "c@two.test"])).startswith(told)
+        assert (await client.ask("RSET")).startswith("250")
+        found = {record.destination: (record.outcome, str(record.reply)) for record in relay.records}
+        assert len(relay.records) == 2
+        assert found[two.address] == (Outcome.REFUSED, refusal)
+        assert found[one.address][0] is Outcome.ABORTED
+        assert one.ends_of_data == 0
+        two.answers[Phase.DATA] = "354 go on"
+        assert (await client.deliver(["a@one.test", "c@two.test"])).startswith("250")
+
+
+@scenario
+async def test_a_client_that_leaves_while_destinations_are_made_ready_leaves_one_record_for_each() -> None:
+    async with (
+        running_destination() as one,
+        running_destination() as two,
+        running_relay({"both.test": route(one.port, two.port)}) as relay,
+    ):
+        async with connected(relay.port) as client:
+            one.answers[Phase.RCPT] = lambda line: "550 no" if "x@" in line else "250 yes"
+            two.answers[Phase.RCPT] = lambda line: "550 no" if "y@" in line else "250 yes"
+            names = ["x@both.test", "y@both.test", "a@both.test"]  # so both have to begin again, without one each
+            assert [reply[:3] for reply in await client.begin(names)] == ["550", "550", "250"]
+            one.answers[Phase.RSET] = two.answers[Phase.RSET] = Act.SILENCE
+            client.send("DATA")
+            await until(lambda: one.silences or two.silences, "the question")
+            client.reset()
+            await until(lambda: not relay.service.connections, "Moxy to notice")
+            relay.pass_time(61)
+        await relay.rest()
+        assert sorted(record.destination for record in relay.records) == sorted([one.address, two.address])
 
 
 @scenario

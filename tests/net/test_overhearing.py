@@ -48,6 +48,25 @@ class Connection(asyncio.Protocol):
         self.happened.append(exc)
 
 
+@pytest.mark.parametrize(
+    ("peer", "place"),
+    [
+        (("192.0.2.1", 25), "192.0.2.1:25"),
+        (("2001:db8::1", 25, 0, 0), "[2001:db8::1]:25"),
+        ("/run/dovecot/lmtp", "unix:/run/dovecot/lmtp"),
+        ("", "unix"),
+        (None, "unix"),
+        (b"\0abstract", "unix"),
+    ],
+)
+def test_a_peer_has_the_name_that_people_give_it(peer, place):
+    transport = Transport()
+    transport._extra["peername"] = peer
+    with capture_logs() as events:
+        overheard("client", "S")(Connection()).connection_made(transport)
+    assert events[0]["client"] == place
+
+
 @pytest.fixture
 def connection():
     return Connection()

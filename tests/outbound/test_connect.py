@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from moxy.mail import Host, Route
 from moxy.net import names
 from moxy.net.deadlines import Sweeper
+from moxy.net.overhearing import overheard
 from moxy.outbound.connect import connect
 from moxy.outbound.destination import Settings
 from moxy.outbound.pool import Pool
 from moxy.outbound.upstream import Ground
+from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 from support.destination import Act, Answer, Phase, running_destination
+from support.outbound import LMTP, recipients, running_outbound, texts
 from support.ports import free_port
 from support.relay import route, running_relay
 from support.scenario import scenario, until
@@ -166,3 +171,79 @@ async def test_every_address_of_a_host_is_hidden() -> None:
             reply = (await client.begin(["a@one.test"]))[0]
             assert "127.0.0.1" not in reply
             assert "localhost" not in reply
+
+
+# -- LMTP, and Unix sockets
+
+
+@scenario
+async def test_a_server_that_knows_no_lhlo_gets_nothing_else() -> None:
+    async with running_destination() as destination, running_outbound(LMTP) as outbound:
+        delivery = outbound.open(outbound.to(destination.port))
+        assert await delivery.rcpt(recipients("a@one.test")[0]) == replies.DESTINATION_UNREACHABLE
+        assert destination.talks[0].lines[0] == "LHLO mx.moxy.test"
+        assert not destination.commands("EHLO")
+        assert not destination.commands("HELO")
+
+
+@scenario
+async def test_lmtp_is_not_spoken_on_port_25() -> None:
+    async with running_outbound(LMTP) as outbound:
+        (there,) = outbound.directory.destinations(Route((Host("127.0.0.1", 25),)))
+        delivery = outbound.open(there)
+        assert await delivery.rcpt(recipients("a@one.test")[0]) == replies.DESTINATION_UNREACHABLE
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+@scenario
+async def test_a_server_may_be_a_unix_socket(directory: Path, lmtp: bool) -> None:
+    path = str(directory / "socket")
+    async with running_destination(path, lmtp=lmtp) as destination, running_outbound(Settings("smtp")) as outbound:
+        outbound.directory._defaults = LMTP if lmtp else Settings()
+        for _ in range(2):
+            answers, delivery = await outbound.deliver(outbound.to(path), "a@one.test")
+            assert answers == ["250 2.0.0 taken"]
+        assert delivery.host == f"unix:{path}"
+        assert len(destination.talks) == 1
+
+
+@scenario
+async def test_the_path_of_a_socket_does_not_reach_the_client(directory: Path) -> None:
+    path = str(directory / "socket")
+    async with running_destination(path) as destination, running_outbound() as outbound:
+        destination.answers[Phase.RCPT] = f"550 5.1.1 unix:{path} knows no such user, nor does /chroot{path}/x"
+        delivery = outbound.open(outbound.to(path))
+        reply = await delivery.rcpt(recipients("a@one.test")[0])
+        delivery.abort()
+        assert texts([reply]) == ["550 5.1.1 mx.moxy.test knows no such user, nor does /chrootmx.moxy.test/x"]
+
+
+@scenario
+async def test_a_socket_that_nobody_listens_on_is_a_reason_to_try_again(directory: Path) -> None:
+    async with running_outbound() as outbound:
+        (directory / "file").touch()
+        for name in ("missing", "file", "file/below"):
+            delivery = outbound.open(outbound.to(str(directory / name)))
+            assert await delivery.rcpt(recipients("a@one.test")[0]) == replies.DESTINATION_UNREACHABLE
+
+
+@scenario
+async def test_a_socket_that_is_our_own_is_a_loop_by_whatever_link(directory: Path) -> None:
+    path, link = str(directory / "socket"), str(directory / "link")
+    (directory / "link").symlink_to(path)
+    async with running_destination(path), running_outbound() as outbound:
+        outbound.ground.listening = frozenset({(path, 0), ("127.0.0.1", 25)})
+        for place in (path, link):
+            reply = await outbound.open(outbound.to(place)).rcpt(recipients("a@one.test")[0])
+            assert reply == replies.LOOP_TO_SELF
+
+
+@pytest.mark.parametrize("place", ["port", "path"])
+@scenario
+async def test_whoever_listens_in_hears_connections_of_both_kinds(directory: Path, place: str) -> None:
+    path = str(directory / "socket") if place == "path" else ""
+    async with running_destination(path) as destination, running_outbound() as outbound:
+        outbound.ground.overhear = overheard("destination", "C")
+        with capture_logs() as told:
+            await outbound.deliver(outbound.to(path or destination.port), "a@one.test")
+        assert {event["destination"] for event in told} == {f"unix:{path}" if path else destination.address}

@@ -107,3 +107,40 @@ async def test_an_address_that_nobody_answers_at_is_not_held() -> None:
         await client.ask("RSET")
         relay.directory.forget_unused()
         assert not relay.pools
+
+
+# -- copies
+
+ARCHIVE = Host("192.0.2.9")
+
+
+@scenario
+async def test_each_best_effort_host_is_a_copy_of_its_own_in_any_mode() -> None:
+    async with running_relay({}) as relay:
+        for mode in Mode:
+            there = Route((A, B), mode, best_effort=(ARCHIVE, Host("/run/archive", 0)))
+            assert [copy.name for copy in relay.directory.copies(there)] == ["192.0.2.9:25", "unix:/run/archive"]
+            assert [*relay.directory.copies(there)] == [*relay.directory.copies(there)]
+            names = [place.name for place in relay.directory.destinations(there)]
+            assert names == ["192.0.2.1:25", "192.0.2.2:25"] if mode is Mode.ALL else ["192.0.2.1:25,192.0.2.2:25"]
+        assert not relay.directory.copies(Route((A, B)))
+
+
+@scenario
+async def test_a_copy_is_never_somebody_elses_destination_but_shares_its_connections() -> None:
+    async with running_relay({}) as relay:
+        (copy,) = relay.directory.copies(Route((A,), best_effort=(ARCHIVE,)))
+        (required,) = relay.directory.destinations(Route((ARCHIVE,)))
+        assert copy is not required
+        assert [*copy.pools] == [*required.pools]
+        assert relay.directory.copies(Route((B,), best_effort=(ARCHIVE,)))[0] is copy
+
+
+@scenario
+async def test_copies_that_are_not_used_are_forgotten_too() -> None:
+    async with running_relay({}) as relay:
+        relay.directory.copies(Route((A,), best_effort=(ARCHIVE,)))
+        assert relay.pools
+        relay.directory.forget_unused()
+        assert not relay.pools
+        assert not relay.directory._copies_by_route

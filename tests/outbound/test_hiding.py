@@ -53,3 +53,25 @@ def test_a_name_is_no_pattern() -> None:
     curtain = veil(frozenset({"a.b"}), "mx.moxy.test")
     assert curtain is not None
     assert curtain.over(Reply(550, "", "axb")).lines == ("axb",)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("unix:/run/Mail/lmtp is full", "mx.moxy.test is full"),
+        ("see /run/mail/lmtp, or x/run/mail/lmtp2", "see mx.moxy.test, or xmx.moxy.test2"),
+        ("mail.inner.test:24 and /run/mail/lmtp", "mx.moxy.test and mx.moxy.test"),
+        ("/run/mail is another", "/run/mail is another"),
+    ],
+)
+def test_the_path_of_a_socket_is_replaced_wherever_it_stands(text: str, shown: str) -> None:
+    curtain = veil(NAMES | {"/run/mail/lmtp"}, "mx.moxy.test")
+    assert curtain is not None
+    assert curtain.over(Reply(550, "1.1", text)) == Reply(550, "1.1", shown)
+
+
+def test_a_path_may_be_all_there_is_to_hide() -> None:
+    curtain = veil(frozenset({"/run/a"}), "mx.moxy.test")
+    assert curtain is not None
+    assert curtain.over(Reply(550, "1.1", "no: /run/a")) == Reply(550, "1.1", "no: mx.moxy.test")
+    assert curtain.over(Reply(550, "1.1", "no")) == Reply(550, "1.1", "no")

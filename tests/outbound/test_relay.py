@@ -7,8 +7,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from moxy.net.steps import Steps
 from moxy.outbound.destination import Settings
-from support.destination import Act, Phase, running_destination
+from moxy.smtp.reply import Reply
+from support.destination import Act, Answer, Phase, running_destination
+from support.outbound import LMTP, recipients, running_outbound, texts
 from support.relay import route, running_relay
 from support.scenario import scenario, until
 from support.smtpclient import connected
@@ -285,3 +288,244 @@ async def test_a_destination_that_closes_when_told_again_does_not_close_the_clie
             assert "127.0.0.1" not in reply
             assert (await client.ask("NOOP")).startswith("250")
             assert not one.messages
+
+
+# -- LMTP and PRDR: a verdict for each recipient
+
+THREE = ("a@one.test", "b@one.test", "c@one.test")
+MIXED: dict[str, Answer] = {"b@one.test": "550 5.2.2 b is full", "c@one.test": "450 4.2.1 c is busy"}
+OFFERS_PRDR = "250-destination.test\r\n250-PIPELINING\r\n250 PRDR"
+
+
+@scenario
+async def test_an_lmtp_server_says_of_each_recipient_what_became_of_it() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.verdicts = dict(MIXED)
+        answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE)
+        assert answers == ["250 2.0.0 taken", *MIXED.values()]
+        assert delivery.unanswered == 0
+        assert destination.messages[0].recipients == ("a@one.test",)
+        assert destination.talks[0].lines[0] == "LHLO mx.moxy.test"
+
+
+@scenario
+async def test_lmtp_connections_are_used_again() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        for _ in range(3):
+            assert (await outbound.deliver(outbound.to(destination.port), *THREE))[0] == ["250 2.0.0 taken"] * 3
+        assert len(destination.talks) == 1
+
+
+@scenario
+async def test_who_was_refused_at_rcpt_has_no_verdict() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.answers[Phase.RCPT] = lambda line: "550 5.1.1 no b" if "<b@" in line else "250 2.1.5 fine"
+        destination.verdicts = {"c@one.test": "550 5.2.2 c is full"}
+        delivery = outbound.open(outbound.to(destination.port))
+        wanted = recipients(*THREE)
+        await asyncio.gather(*(delivery.rcpt(recipient) for recipient in wanted))
+        assert (await delivery.data()).code == 354
+        answers = texts(await delivery.finish(5))
+        assert delivery.recipients == [wanted[0], wanted[2]]
+        assert answers == ["250 2.0.0 taken", "550 5.2.2 c is full"]
+
+
+class At(Steps[Reply]):
+    """A coroutine that is run step by step, as the receiving side does."""
+
+    reply: Reply
+
+    def done(self, result: Reply) -> None:
+        self.reply = result
+
+    def failed(self, error: BaseException) -> None:
+        raise error
+
+
+@scenario
+async def test_recipients_stand_in_the_order_of_their_commands_whoever_goes_on_first() -> None:
+    """Who waits in a task goes on later than who is stepped: verdicts must not change places for that."""
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.verdicts = dict(MIXED)
+        delivery = outbound.open(outbound.to(destination.port))
+        first, second, third = recipients(*THREE)
+        assert (await delivery.rcpt(first)).positive
+        destination.answers[Phase.RCPT] = Act.SILENCE
+        in_task = asyncio.create_task(delivery.rcpt(second))
+        await destination.reached("RCPT", 2)
+        stepped = At(delivery.rcpt(third))
+        stepped()
+        await until(lambda: destination.talks[0]._buffer or len(destination.commands("RCPT")) == 3, "both to be asked")
+        destination.talks[0].transport.write(b"250 2.1.5 b\r\n250 2.1.5 c\r\n")
+        destination.talks[0]._recipients += ["b@one.test", "c@one.test"]
+        await in_task
+        assert stepped.reply.positive
+        assert delivery.recipients == [first, second, third]
+        assert (await delivery.data()).code == 354
+        assert texts(await delivery.finish(5)) == ["250 2.0.0 taken", *MIXED.values()]
+
+
+@pytest.mark.parametrize("ending", [Act.CLOSE, Act.RESET])
+@scenario
+async def test_of_those_whose_verdicts_a_dying_connection_owes_nothing_is_known(ending: Act) -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.verdicts = {"b@one.test": ending}
+        answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE)
+        assert answers[1:] == ["451 4.4.2 Connection to the destination lost, please try again later"] * 2
+        assert delivery.unanswered in ((2,) if ending is Act.CLOSE else (2, 3))
+
+
+@scenario
+async def test_silence_after_some_verdicts_lasts_as_long_as_was_said() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.verdicts = {"c@one.test": Act.SILENCE}
+        delivery = outbound.open(outbound.to(destination.port))
+        await outbound.begin(delivery, recipients(*THREE))
+        finishing = asyncio.create_task(delivery.finish(7))
+        await until(lambda: destination.silences, "the silence")
+        outbound.pass_time(6)
+        assert destination.open
+        outbound.pass_time(8)
+        assert texts(await finishing)[2].startswith("451 4.4.2 The destination did not answer")
+        assert delivery.unanswered == 1
+
+
+@scenario
+async def test_a_421_among_the_verdicts_is_a_refusal_and_ends_the_connection() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.verdicts = {"c@one.test": "421 4.3.2 shutting down"}
+        answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE)
+        assert answers == ["250 2.0.0 taken", "250 2.0.0 taken", "451 4.4.2 shutting down"]
+        assert delivery.unanswered == 0
+        await until(lambda: not destination.open, "the connection to end")
+
+
+@scenario
+async def test_each_recipients_own_domain_may_stand_in_its_verdict() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.answers[Phase.EHLO] = "250-one.test\r\n250 PIPELINING"
+        destination.answers[Phase.GREETING] = "220 one.test"
+        destination.answers[Phase.FINAL] = "550 5.2.2 a@one.test has no room"
+        answers, _ = await outbound.deliver(outbound.to(destination.port), "a@one.test", "a@two.test")
+        assert answers == ["550 5.2.2 a@one.test has no room", "550 5.2.2 a@mx.moxy.test has no room"]
+
+
+@scenario
+async def test_content_refused_early_is_refused_for_all() -> None:
+    async with running_destination(lmtp=True) as destination, running_outbound(LMTP) as outbound:
+        destination.early = 3, "552 5.3.4 too big"
+        delivery = outbound.open(outbound.to(destination.port))
+        await outbound.begin(delivery, recipients(*THREE))
+        await until(lambda: delivery.failure, "the refusal")
+        assert texts(await delivery.finish(5)) == ["552 5.3.4 too big"] * 3
+        assert (delivery.unanswered, destination.ends_of_data) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("offer", "each", "parameters"),
+    [(OFFERS_PRDR, True, " PRDR"), (OFFERS_PRDR, False, ""), (PLAIN, True, "")],
+)
+@scenario
+async def test_prdr_is_asked_for_where_it_is_offered_and_the_client_can_take_it(
+    offer: str, each: bool, parameters: str
+) -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.EHLO] = offer
+        await outbound.deliver(outbound.to(destination.port), "a@one.test", "b@one.test", each=each)
+        assert destination.commands("MAIL") == [f"MAIL FROM:<sender@client.test>{parameters}"]
+
+
+@scenario
+async def test_a_prdr_server_says_of_each_recipient_what_became_of_it() -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.EHLO] = OFFERS_PRDR
+        destination.verdicts = dict(MIXED)
+        for _ in range(2):
+            answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE, each=True)
+            assert answers == ["250 2.0.0 taken", *MIXED.values()]
+            assert delivery.unanswered == 0
+        assert len(destination.talks) == 1
+        assert destination.messages[0].recipients == ("a@one.test",)
+
+
+@pytest.mark.parametrize(("final", "first"), [("550 5.6.0 spam", "550"), ("450 4.6.0 wait", "450")])
+@scenario
+async def test_its_final_reply_fails_those_it_had_accepted(final: str, first: str) -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.EHLO] = OFFERS_PRDR
+        destination.verdicts = dict(MIXED)
+        destination.final = final
+        answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE, each=True)
+        assert answers[0] == final
+        assert answers[1].startswith("550")
+        assert not destination.messages
+        assert delivery.unanswered == 0
+
+
+@scenario
+async def test_its_one_reply_is_for_all() -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.EHLO] = OFFERS_PRDR
+        destination.final = None
+        answers, _ = await outbound.deliver(outbound.to(destination.port), *THREE, each=True)
+        assert answers == ["250 2.0.0 taken"] * 3
+        assert (await outbound.deliver(outbound.to(destination.port), "a@one.test", each=True))[0] == [
+            "250 2.0.0 taken"
+        ]
+
+
+@scenario
+async def test_without_its_final_reply_nothing_is_known() -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.EHLO] = OFFERS_PRDR
+        destination.final = Act.CLOSE
+        answers, delivery = await outbound.deliver(outbound.to(destination.port), *THREE, each=True)
+        assert [answer[:9] for answer in answers] == ["451 4.4.2"] * 3
+        assert delivery.unanswered == 3
+
+
+# -- the host to try first
+
+
+@pytest.mark.parametrize("lease", ["transaction", "session"])
+@scenario
+async def test_the_preferred_host_is_tried_first_and_the_others_after(lease: str) -> None:
+    settings = Settings(lease=lease)  # type: ignore[arg-type]
+    async with (
+        running_destination() as first,
+        running_destination() as second,
+        running_outbound(settings) as outbound,
+    ):
+        there = outbound.to(first.port, second.port)
+        for prefer, taken_by in (
+            (second.address, second),
+            ("elsewhere.test:25", None),
+            ("", None),
+            (first.address, first),
+        ):
+            delivery = outbound.open(there)
+            delivery.prefer(prefer)
+            await outbound.begin(delivery, recipients("a@one.test"))
+            await delivery.finish(5)
+            assert taken_by is None or delivery.host == taken_by.address
+        await second.stop()
+        delivery = outbound.open(there)
+        delivery.prefer(second.address)
+        await outbound.begin(delivery, recipients("a@one.test"))
+        await delivery.finish(5)
+        assert delivery.host == first.address
+        assert len(first.open) == 1
+
+
+@scenario
+async def test_two_deliveries_of_one_session_have_a_connection_each() -> None:
+    async with running_destination() as destination, running_outbound(Settings(lease="session")) as outbound:
+        there = outbound.to(destination.port)
+        one, other = outbound.open(there), outbound.open(there)
+        await outbound.begin(one, recipients("a@one.test"), b"one\r\n")
+        await outbound.begin(other, recipients("b@one.test"), b"other\r\n")
+        assert len(destination.open) == 2
+        await one.finish(5)
+        await other.finish(5)
+        assert sorted(message.content for message in destination.messages) == [b"one\r\n", b"other\r\n"]
+        await until(lambda: len(destination.open) == 1, "one of them to end")

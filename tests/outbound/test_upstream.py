@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from moxy.accounting.record import Outcome
+from moxy.outbound.upstream import STALLED
+from moxy.smtp import replies
 from support.destination import Act, Phase, running_destination
+from support.outbound import recipients, running_outbound
 from support.relay import route, running_relay
 from support.scenario import scenario, until
 from support.smtpclient import connected
@@ -124,3 +129,40 @@ async def test_a_verdict_of_421_is_a_refusal_and_no_riddle() -> None:
         destination.answers[Phase.FINAL] = "421 4.3.2 shutting down"
         assert (await client.deliver(["a@one.test"])) == "451 4.4.2 shutting down"
         assert [record.outcome for record in relay.records] == [Outcome.REFUSED]
+
+
+@pytest.mark.parametrize("seconds", [5.0, 120.0])
+@scenario
+async def test_who_uses_a_connection_says_how_long_it_may_be_full(seconds: float) -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        delivery = outbound.open(outbound.to(destination.port))
+        if seconds != STALLED:
+            delivery.stalled = seconds
+        await outbound.begin(delivery, recipients("a@one.test"))
+        destination.talks[0].transport.pause_reading()
+        while not delivery.flow.blocked:
+            delivery.write(b"x" * 65_536)
+            delivery.flush()
+            await asyncio.sleep(0)
+        outbound.pass_time(seconds - 1)
+        assert delivery.failure is None
+        outbound.pass_time(seconds + 1)
+        assert delivery.failure == replies.DESTINATION_SILENT
+        assert not delivery.flow.blocked
+        delivery.abort()
+
+
+@pytest.mark.parametrize("seconds", [3, 300])
+@scenario
+async def test_the_dot_has_as_much_time_as_who_commits_says(seconds: int) -> None:
+    async with running_destination() as destination, running_outbound() as outbound:
+        destination.answers[Phase.FINAL] = Act.SILENCE
+        delivery = outbound.open(outbound.to(destination.port))
+        await outbound.begin(delivery, recipients("a@one.test", "b@one.test"))
+        finishing = asyncio.create_task(delivery.finish(seconds))
+        await until(lambda: destination.silences, "the silence")
+        outbound.pass_time(seconds - 1)
+        assert destination.open
+        outbound.pass_time(seconds + 1)
+        assert await finishing == [replies.DESTINATION_SILENT] * 2
+        assert delivery.unanswered == 2

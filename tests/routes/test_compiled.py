@@ -47,6 +47,7 @@ def failing(error: BaseException) -> Iterator[tuple[str, str]]:
     [
         ("m:25", "m:25"),
         ("M.Example , [::1]:2 ,\tn", "M.Example,[::1]:2,n"),
+        ("unix:/run/dovecot/lmtp , m", "unix:/run/dovecot/lmtp,m"),
         ("customers", "customers"),
     ],
 )

@@ -22,6 +22,10 @@ from moxy.routes.hosts import HOSTS_LIMIT, parse_host, parse_hosts, refuse_unkno
         ("[::1]", Host("::1", 25)),
         ("[fe80::1%eth0]:25", Host("fe80::1%eth0", 25)),
         ("mail:0025", Host("mail", 25)),
+        ("unix:/run/dovecot/lmtp", Host("/run/dovecot/lmtp", 0)),
+        ("unix://run//a-b_c.d+e@f", Host("/run/a-b_c.d+e@f", 0)),
+        ("unix:/" + "x" * 99, Host("/" + "x" * 99, 0)),
+        ("unix:25", Host("unix", 25)),
     ],
 )
 def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(text, host):
@@ -56,6 +60,15 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(text, host):
         ("[192.0.2.1]:25", "expected an IPv6 address"),
         ("[]:25", "expected an IPv6 address"),
         ("user@mail:25", "bad host"),
+        ("unix:run/lmtp", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/run/", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/run/a b", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/run/a:25", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/run/a*2", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/run/\0", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/bücher", "expected `unix:` and the absolute path of a socket"),
+        ("unix:/" + "x" * 100, "at most 100"),
     ],
 )
 def test_a_bad_host_is_refused_with_what_was_expected(text, told):
@@ -74,7 +87,7 @@ def test_an_empty_item_and_a_blank_inside_one_are_refused(text):
         parse_hosts(text)
 
 
-@pytest.mark.parametrize("text", ["a:25,a:25", "a, A:25", "[::1],[0:0::1]:25"])
+@pytest.mark.parametrize("text", ["a:25,a:25", "a, A:25", "[::1],[0:0::1]:25", "unix:/a,unix://a"])
 def test_a_host_is_not_named_twice(text):
     with pytest.raises(ValueError, match="stands there twice"):
         parse_hosts(text)
@@ -88,7 +101,10 @@ def read(text):
         return str(error)
 
 
-@given(st.text(alphabet=st.sampled_from("aA0-._:[],25 %\t\0é")) | st.text())
+PATHS = st.text(alphabet="/aZ0_.@+-*, :é", max_size=12).map("unix:/{}".format)
+
+
+@given(st.text(alphabet=st.sampled_from("aA0-._:[],25 %\t\0é")) | st.text() | st.lists(PATHS).map(",".join))
 def test_any_text_is_hosts_or_is_refused_and_hosts_are_written_as_they_are_read(text):
     hosts = read(text)
     if isinstance(hosts, str):
@@ -110,3 +126,14 @@ def test_a_list_has_a_bound():
     assert len(parse_hosts(",".join(hosts[1:]))) == HOSTS_LIMIT
     with pytest.raises(ValueError, match="expected at most 100 hosts"):
         parse_hosts(",".join(hosts))
+
+
+@given(PATHS)
+def test_the_path_of_a_socket_survives_whatever_else_is_written_around_it(text):
+    try:
+        host = parse_host(text)
+    except ValueError:
+        return
+    assert host.local
+    assert str(host).isascii()
+    assert not set(str(host)) & set(" ,*#|\"'\t")

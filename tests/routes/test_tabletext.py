@@ -55,6 +55,7 @@ def test_the_table_of_the_documentation_is_read_as_it_says():
         "example.org         mail.example.org:2525\n"
         "bigorg.example      10.0.0.5:25, 10.0.0.6:25    # both get every message\n"
         "alice@example.org   [2001:db8::1]               # port 25\n"
+        "here.example        unix:/run/dovecot/lmtp      # a server on this machine\n"
         ".example.org        alpha                       # all sub-domains\n"
         "*                   localhost:10025\n",
         destinations={"alpha": ALPHA},
@@ -64,6 +65,7 @@ def test_the_table_of_the_documentation_is_read_as_it_says():
         "example.org": Route((Host("mail.example.org", 2525),)),
         "bigorg.example": Route((Host("10.0.0.5"), Host("10.0.0.6"))),
         "alice@example.org": Route((Host("2001:db8::1"),)),
+        "here.example": Route((Host("/run/dovecot/lmtp", 0),)),
         ".example.org": ALPHA,
         "*": Route((Host("localhost", 10025),)),
     }

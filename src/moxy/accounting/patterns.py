@@ -24,6 +24,7 @@ _DOMAIN: Final = rb"[A-Za-z0-9_.\-\\\x80-\xff]"
 _LITERAL: Final = rb"\[[!#-;=?-Z^-~]++\]"
 _PATH: Final = rb"(?:" + _LOCAL_PART + rb"++|" + _QUOTED_STRING + rb")@(?:" + _DOMAIN + rb"++|" + _LITERAL + rb")"
 _RECIPIENT: Final = rb"(?:" + _PATH + rb"|(?i:postmaster))"
+_SOCKET: Final = rb"[0-9A-Za-z_.@+/-]"  # the path of a Unix socket (moxy.routes.hosts)
 _UNNAMED: Final = rb"\+[0-9]{1,9}"
 _RECIPIENTS: Final = rb"(?:" + _RECIPIENT + rb"(?:," + _RECIPIENT + rb")*(?:," + _UNNAMED + rb")?|" + _UNNAMED + rb")"
 
@@ -86,11 +87,15 @@ _DIGIT: Final = octets_of(rb"[0-9]")
 
 WORDS: Final = {
     "shost": Piece(
-        rb"[0-9A-Fa-f:.]++(?:%[0-9A-Za-z_.-]++)?", octets_of(rb"[0-9A-Fa-f:.]"), octets_of(rb"[0-9A-Za-z:._%-]")
+        rb"(?:unix|[0-9A-Fa-f:.]++(?:%[0-9A-Za-z_.-]++)?)",
+        octets_of(rb"[0-9A-Fa-fu:.]"),
+        octets_of(rb"[0-9A-Za-z:._%-]"),
     ),
     "sender": Piece(rb"(?:" + _PATH + rb")?", _PATH_STARTS, octets_of(_DOMAIN), may_be_empty=True),
     "dhost": Piece(
-        rb"(?:[0-9A-Za-z_.-]++|\[[0-9A-Za-z:._%-]++\]):[0-9]{1,5}+", octets_of(rb"[0-9A-Za-z_.\[-]"), _DIGIT
+        rb"(?:unix:/" + _SOCKET + rb"++|(?:[0-9A-Za-z_.-]++|\[[0-9A-Za-z:._%-]++\]):[0-9]{1,5}+)",
+        octets_of(rb"[0-9A-Za-z_.\[-]"),
+        octets_of(_SOCKET),
     ),
     # A comma may follow: what is behind it is no recipient then, and the line would not end as it must.
     "rcpts": Piece(_RECIPIENTS, _PATH_STARTS, octets_of(_DOMAIN) | frozenset(b"@")),

@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     """Closed without a final dot: the client left, another destination refused, or a local verdict said no."""
     UNKNOWN = "unknown"
     """The final dot was sent and no reply came: the destination may or may not have the message (RFC 1047)."""
+    SUPPRESSED = "suppressed"
+    """A repetition that did not go out: the destination has the message from an earlier attempt (contract D8)."""
 
 
 @dataclass(slots=True)

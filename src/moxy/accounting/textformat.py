@@ -22,7 +22,7 @@ def _recipients(record: Record) -> str:
 
 
 _FIELDS: Final[dict[str, Callable[[Record], str]]] = {
-    "shost": lambda record: escaped(record.client),
+    "shost": lambda record: escaped(record.client) or "unix",
     "sender": lambda record: escaped(record.reverse_path),
     "dhost": lambda record: escaped(record.destination),
     "rcpts": _recipients,
@@ -46,8 +46,9 @@ def unknown_words(format: str) -> list[str]:
 class LineFormat:
     """`format` with its `%words` replaced: `%shost %sender %dhost %rcpts %msize %date`.
 
-    %shost is the client's address, %sender the reverse-path, %dhost the host:port that was spoken with, %rcpts the
-    recipients with commas between, %msize the octets of content, %date local time as `date_format` says (strftime).
+    %shost is the client's address (`unix` behind a Unix socket), %sender the reverse-path, %dhost the host:port that
+    was spoken with, %rcpts the recipients with commas between, %msize the octets of content, %date local time as
+    `date_format` says (strftime).
     `%%` is a percent sign; a `%word` that is none of these stays as it is. Raises ValueError for a date format that
     strftime refuses. The example on the original's page of configuration:
 

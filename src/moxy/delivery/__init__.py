@@ -4,6 +4,7 @@ A relay to another mail server, a sink, later a mailbox or a queue are all the s
 not know each other; they meet in these three protocols.
 
     Directory.destinations(route)  ->  the destinations that a recipient's mail goes to, each with a copy of its own
+    Directory.copies(route)        ->  those that get a copy if they can, and decide nothing
     Destination.open(...)          ->  a Delivery: one message on its way to one destination
     Delivery                       ->  rcpt, data, write, finish or abort, in this order
 """
@@ -41,6 +42,21 @@ class Delivery(Protocol):
     delay: float
     """Seconds that its slowest answer to a recipient took."""
 
+    stalled: float
+    """Seconds that it may stay full while content is written, before it counts as silent. May be set at any time."""
+
+    unanswered: int
+    """After `finish`: of the last so many of `recipients` nothing is known. The dot was sent to the destination, and no
+    answer came, so it may have the message for them (RFC 1047). 0: all are answered.
+    """
+
+    def prefer(self, host: str) -> None:
+        """Try the server `host` first, spelled as in `host`, if the destination has it. Only before the first `rcpt`.
+
+        A retry goes where its message may be already (T20).
+        """
+        ...
+
     async def rcpt(self, recipient: Recipient) -> Reply:
         """May the recipient have it? Nothing is promised yet. Several may be asked at once; answers keep the order."""
         ...
@@ -73,13 +89,11 @@ class Delivery(Protocol):
         """Why this delivery can no longer succeed, if so; `finish` would return it."""
         ...
 
-    async def finish(self) -> list[Reply]:
-        """Commit: send the final dot. One reply for each of `recipients`, in order (contract D4, D5)."""
-        ...
+    async def finish(self, patience: float) -> list[Reply]:
+        """Commit: send the final dot. One reply for each of `recipients`, in order (contract D4, D5).
 
-    @property
-    def uncertain(self) -> bool:
-        """After `finish`: the dot was sent and no answer came, so the destination may have the message (RFC 1047)."""
+        `patience` is the seconds that the destination has for all of its answer; what is missing then is ours.
+        """
         ...
 
     def abort(self) -> None:
@@ -92,6 +106,12 @@ class Destination(Protocol):
 
     name: str
 
+    individual: bool
+    """Does it give each recipient a verdict of its own after the dot, whoever the client is (LMTP, RFC 2033)?
+
+    A destination that does so when asked to (PRDR) is asked where `Envelope.each` says that the client can take it.
+    """
+
     def open(self, session: Session, envelope: Envelope, flow: Flow) -> Delivery:
         """Begin a delivery. Cheap: a connection is made when the first recipient is asked for."""
         ...
@@ -101,5 +121,9 @@ class Directory(Protocol):
     """Knows the destinations behind a route."""
 
     def destinations(self, route: Route) -> Sequence[Destination]:
-        """Every destination that gets a copy, at least one."""
+        """Every destination that must take a copy, at least one."""
+        ...
+
+    def copies(self, route: Route) -> Sequence[Destination]:
+        """Every destination that gets a copy if it can (`best_effort`), mostly none. Never one of `destinations`."""
         ...

@@ -61,7 +61,7 @@ class SinkDelivery:
 
     delay = 0.0
     failure = None
-    uncertain = False
+    unanswered = 0
 
     def __init__(self, destination: SinkDestination, session: Session, envelope: Envelope) -> None:
         self._destination = destination
@@ -73,6 +73,10 @@ class SinkDelivery:
         self.name = self.host = destination.name
         self.recipients: list[Recipient] = []
         self.refusals = 0
+        self.stalled = 0.0  # it never is
+
+    def prefer(self, host: str) -> None:
+        """There is one host only."""
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         """Everybody is welcome, unless the sink plays a server that refuses."""
@@ -104,7 +108,7 @@ class SinkDelivery:
     def flush(self) -> None:
         """Nothing waits to be written."""
 
-    async def finish(self) -> list[Reply]:
+    async def finish(self, patience: float) -> list[Reply]:  # noqa: ARG002 - answers at once
         """Show the message, and accept it; or refuse it."""
         verdict = self._destination.refusals.get(Phase.FINAL, replies.MESSAGE_ACCEPTED)
         if verdict.positive:
@@ -133,6 +137,7 @@ class SinkDestination:
     """
 
     name = "sink"
+    individual = False
 
     def __init__(
         self,
@@ -158,3 +163,7 @@ class SinkDirectory:
     def destinations(self, route: Route) -> tuple[SinkDestination]:  # noqa: ARG002 - all the same
         """The sink."""
         return self._destinations
+
+    def copies(self, route: Route) -> tuple[()]:  # noqa: ARG002 - one is enough
+        """None."""
+        return ()

@@ -3,5 +3,11 @@
 service       what a listener is made of: settings and the parts it works with; its open connections
 connection    ClientConnection: octets, pace, deadlines
 conversation  Conversation: one method a verb, each giving one reply
-transaction   Transaction: one envelope, its deliveries, the held dot and the ordered commit
+transaction   Transaction: one envelope, its recipients, the content as it comes, and the held dot
+recipients    whom it is for: who is asked, in which order, and which share a delivery
+leg, copies   a delivery of it, and what became of it; deliveries that nobody depends on
+conclusion    from the client's dot to what it is told
+commit, order the dots, and who is asked first
+memory        what it asks of the acceptance ledger, and leaves there
+account       what it tells the accounting
 """

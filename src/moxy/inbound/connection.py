@@ -21,12 +21,13 @@ from moxy.delivery import Flow
 from moxy.inbound.conversation import VERBS, Conversation
 from moxy.inbound.service import Service
 from moxy.mail import Session
+from moxy.net.acknowledged import unacknowledged
 from moxy.net.deadlines import NEVER
 from moxy.net.steps import Steps
 from moxy.smtp import replies
 from moxy.smtp.command import Command
 from moxy.smtp.receiver import Content, ContentFault, Receiver
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import State
 
 EVENTS_AT_ONCE: Final = 64
@@ -37,23 +38,30 @@ UNREAD_LIMIT: Final = 65_536
 
 MINUTE: Final = 60.0
 
+FIRST_LOOK: Final = 0.04
+"""Seconds after both halves are closed until we ask whether the client has what we sent: before what is in doubt is
+written (`moxy.ledger.shared.NOTE_SECONDS`).
+"""
+
 _CONTENT: Final = State.CONTENT
 _GREETED: Final = State.GREETED
 
 log = get_logger("moxy.inbound")
 
 
-class _Answering(Steps[Reply]):
+class _Answering(Steps[Reply | Replies]):
     """A verb that may have to wait, on its way to its reply."""
 
     __slots__ = ("_command", "_connection")
 
-    def __init__(self, connection: ClientConnection, command: Command, verb: Coroutine[Any, Any, Reply]) -> None:
+    def __init__(
+        self, connection: ClientConnection, command: Command, verb: Coroutine[Any, Any, Reply | Replies]
+    ) -> None:
         self._coroutine = verb  # as the base class does; one call less, three times a message
         self._connection = connection
         self._command = command
 
-    def done(self, result: Reply) -> None:
+    def done(self, result: Reply | Replies) -> None:
         self._connection.answered(self._command, result)
 
     def failed(self, error: BaseException) -> None:
@@ -64,19 +72,21 @@ class ClientConnection(asyncio.Protocol):
     """One client's connection, from accept to close."""
 
     __slots__ = (
-        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_half_closed", "_held_up",
-        "_leaving", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading", "_receiver", "_service",
-        "_transport", "_writable", "_yielded", "deadline",
+        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_gone_by", "_half_closed",
+        "_held_up", "_leaving", "_lmtp", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading",
+        "_receiver", "_service", "_transport", "_writable", "_yielded", "deadline",
     )  # fmt: skip
 
+    _gone_by: float
     _transport: asyncio.Transport
     _conversation: Conversation
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, *, lmtp: bool = False) -> None:
         bounds = service.bounds
         self._service = service
         self._loop = loop
-        self._receiver = Receiver(size=bounds.enforced_size, command_line=bounds.command_line)
+        self._lmtp = lmtp
+        self._receiver = Receiver(lmtp=lmtp, size=bounds.enforced_size, command_line=bounds.command_line)
         self._flow = Flow(self._control_reading, self._control_reading)
         self._pumping = False
         self._reading = True
@@ -99,8 +109,9 @@ class ClientConnection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = transport
         service = self._service
-        client, client_port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        session = Session(service.identify(), _address(client), client_port)
+        peer = transport.get_extra_info("peername")
+        client, client_port = peer[:2] if isinstance(peer, tuple) else ("", 0)  # a Unix socket has a path, or nothing
+        session = Session(service.identify(), _address(client), client_port, lmtp=self._lmtp)
         self._conversation = Conversation(service, session, self._flow)
         full = len(service.connections) >= service.bounds.sessions
         service.connections.add(self)
@@ -108,21 +119,37 @@ class ClientConnection(asyncio.Protocol):
         if full or service.draining:
             self._close(replies.TOO_MANY_SESSIONS if full else replies.SHUTTING_DOWN)
             return
-        transport.write(service.greeting.wire)
+        transport.write((service.lmtp_greeting if self._lmtp else service.greeting).wire)
         self.deadline = self._loop.time() + service.patience.hello
 
     def data_received(self, data: bytes) -> None:
         """Take octets in and work through what they complete."""
         if self._closing:
             return
+        if self._conversation.unconfirmed is not None:
+            self._look_for_receipt()
         self._octets += len(data)
         self._receiver.receive(data)
         self._pump()
 
     def eof_received(self) -> bool:
-        """The client sends no more; it still gets the replies that are due."""
+        """The client sends no more; it still gets the replies that are due.
+
+        Where it is open whether it has got one, this is not the end: an EOF may have crossed our reply, and Exim closes
+        its half before it reads. An acknowledgement or a reset will tell.
+        """
         self._half_closed = True
-        return not self._closing and self._receiver.awaited > 0
+        self._look_for_receipt()
+        if self._receiver.awaited and not self._closing:
+            self._conversation.left_waiting(surely=False)
+            return True
+        if self._conversation.unconfirmed is None:
+            return False
+        if self._closing:
+            self._look_soon()
+        else:
+            self._end()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -132,6 +159,10 @@ class ClientConnection(asyncio.Protocol):
         self._service.connections.discard(self)
         self._service.sweeper.watched.discard(self)
         self._conversation.end()
+        if self._receiver.awaited:
+            self._conversation.left_waiting(surely=True)
+        else:
+            self._conversation.reply_lost()
         self._flow.release()
 
     def pause_writing(self) -> None:
@@ -147,13 +178,13 @@ class ClientConnection(asyncio.Protocol):
 
     # -- events and answers
 
-    def _pump(self) -> None:
+    def _pump(self, *, progress: bool = False) -> None:
         """Have events answered, as many as our turn allows and as far as the client takes our replies."""
         if self._closing:
             return
         self._pumping = True
         receiver, conversation = self._receiver, self._conversation
-        progress = content = False
+        content = False
         turn = EVENTS_AT_ONCE
         while receiver.ready and turn and self._writable and (event := receiver.next_event()) is not None:
             progress = True
@@ -222,27 +253,32 @@ class ClientConnection(asyncio.Protocol):
         else:
             _Answering(self, command, cast("Coroutine[Any, Any, Reply]", answer))()
 
-    def answered(self, command: Command, reply: Reply) -> None:
+    def answered(self, command: Command, reply: Reply | Replies) -> None:
         """An answer that may have been waited for has come."""
         receiver = self._receiver
         receiver.answer(command, reply)
-        if self._pumping or self._closing:
+        if self._pumping:
             return
-        self._settle()
-        if receiver.ready:
-            self._pump()
+        if self._closing:
+            self._conversation.reply_lost()
+        elif receiver.ready:
+            # All in one write: who sent QUIT with the dot closes when it has the reply to the dot, and what comes after
+            # would be answered by a reset, as if the reply had been lost (Postfix).
+            self._pump(progress=True)
+        else:
+            self._settle()
 
     def failed(self, command: Command, error: BaseException) -> None:
         """A bug of ours: the client is told to come again, nothing is delivered."""
         log.error("bug", session=self._conversation.session.id, command=repr(command), exc_info=error)
         self._conversation.end_transaction()
-        self.answered(command, replies.INTERNAL_ERROR)
+        self.answered(command, self._conversation.broken(command))
 
     def _leave(self) -> None:
         """It would be the client's turn, but it has closed its half, or Moxy is stopping and no transaction is open."""
         if self._half_closed:
             if not self._receiver.ready:
-                self._transport.close()
+                self._end()
         elif self._conversation.transaction is None:
             self._close(replies.SHUTTING_DOWN)
 
@@ -275,7 +311,10 @@ class ClientConnection(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """The sweeper found our deadline passed: judge the pace of the content, or end the session."""
-        if self._closing:
+        self._look_for_receipt()
+        if self._closing and self._conversation.unconfirmed is not None and now < self._gone_by:
+            self._look_again()
+        elif self._closing:
             self._transport.abort()
         elif self._receiver.state is _CONTENT:
             self._judge_pace(now)
@@ -301,6 +340,15 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the end
 
+    def _look_for_receipt(self) -> None:
+        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8).
+
+        That it goes on talking shows nothing by itself: QUIT may be sent together with the dot.
+        """
+        conversation = self._conversation
+        if conversation.unconfirmed is not None and not self._receiver.awaited and not unacknowledged(self._transport):
+            conversation.reply_received()
+
     def drain(self) -> None:
         """Moxy is stopping: end the session as soon as no transaction is open (421, RFC 5321 §3.8)."""
         self._leaving = True
@@ -309,10 +357,12 @@ class ClientConnection(asyncio.Protocol):
 
     def cut_off(self) -> None:
         """Moxy has stopped waiting: close without another word."""
+        self._look_for_receipt()
         self._transport.abort()
 
     def _close(self, reply: Reply) -> None:
         """End the session from our side with a 421."""
+        self._look_for_receipt()
         self._receiver.close(replies.closing(self._service.hostname, reply))
         self._transport.write(self._receiver.take_output())
         self._conversation.end_transaction()
@@ -322,15 +372,43 @@ class ClientConnection(asyncio.Protocol):
         """Close so that the client still gets our last words.
 
         Closing a socket that holds unread octets resets the connection and may destroy our reply under way (T53): where
-        the client may still be sending, we say that we are done and read its octets into nothing until it closes.
+        the client may still be sending, we say that we are done and read its octets into nothing until it closes. The
+        same where it has not shown yet that it got our verdict on its message: how it closes will show it.
         """
         self._closing = True
-        self.deadline = self._loop.time() + self._service.patience.farewell
-        if self._receiver.state is _CONTENT or self._receiver.unread or not self._reading:
-            if not self._reading:
-                self._reading = True
-                self._transport.resume_reading()
-            self._transport.write_eof()
+        self._gone_by = self._loop.time() + self._service.patience.farewell
+        in_doubt = self._conversation.unconfirmed is not None
+        may_send = not self._half_closed and (
+            self._receiver.state is _CONTENT or self._receiver.unread > 0 or not self._reading
+        )
+        if not (may_send or in_doubt):
+            self.deadline = self._gone_by
+            self._transport.close()
+            return
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        self._transport.write_eof()
+        self.deadline = self._gone_by
+        if in_doubt:
+            self._conversation.reply_in_doubt()
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Where nothing more comes from the client, only its system can tell whether it has our verdict.
+
+        Our half is closed, which has most systems acknowledge at once what they have. From a client whose half is open
+        its close will come, or a reset: until then an acknowledgement is not yet that it has read.
+        """
+        if self._half_closed:
+            self._loop.call_later(FIRST_LOOK, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._conversation.unconfirmed is None or self._transport.is_closing():
+            return
+        self._look_for_receipt()
+        if self._conversation.unconfirmed is not None:
+            self.deadline = self._loop.time()  # at the next sweep once more, until its time is over
         else:
             self._transport.close()
 

@@ -18,33 +18,49 @@ from moxy.inbound.transaction import Transaction
 from moxy.mail import Envelope, Recipient, Session
 from moxy.smtp import command, replies
 from moxy.smtp.address import AddressError, ForwardPath
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 
 log = get_logger("moxy.inbound")
 
-Answer = Reply | Coroutine[Any, Any, Reply]
+Answer = Reply | Coroutine[Any, Any, Reply | Replies]
 
 
 class Conversation:
     """The talk with one client, and the transaction it may have open."""
 
-    __slots__ = ("_asked", "_bad_commands", "_flow", "_service", "session", "transaction")
+    __slots__ = (
+        "_asked",
+        "_bad_commands",
+        "_domains",
+        "_flow",
+        "_service",
+        "_transactions",
+        "session",
+        "transaction",
+        "unconfirmed",
+    )
 
     def __init__(self, service: Service, session: Session, flow: Flow) -> None:
         self._service = service
         self._flow = flow
         self._bad_commands = 0
+        self._transactions = 0  # MAIL commands, accepted or not
         self._asked = 0  # recipients asked for in this transaction, accepted or not
+        self._domains: set[str] = set()  # of all recipients asked for, if they are bounded
         self.session = session
         self.transaction: Transaction | None = None
+        self.unconfirmed: Transaction | None = None
+        """Whose final dot has come, while the client may not have our verdict."""
 
     # -- session
 
     def hello(self, event: command.Hello) -> Reply:
-        """HELO, EHLO: remember the name; a transaction under way is over (RFC 5321 §4.1.4)."""
+        """HELO, EHLO, LHLO: remember the name; a transaction under way is over (RFC 5321 §4.1.4)."""
         self.end_transaction()
         self.session.hello = event.name
         self.session.extended = event.extended
+        if self.session.lmtp:
+            return self._service.lhlo
         return self._service.ehlo if event.extended else self._service.helo
 
     def noop(self, _: command.Command) -> Reply:
@@ -61,7 +77,7 @@ class Conversation:
 
     def help(self, _: command.Command) -> Reply:
         """HELP."""
-        return replies.HELP
+        return replies.LMTP_HELP if self.session.lmtp else replies.HELP
 
     def quit(self, _: command.Command) -> Reply:
         """QUIT: answered at once; destinations are left alone after (T35)."""
@@ -70,7 +86,7 @@ class Conversation:
 
     def invalid(self, event: command.Invalid) -> Reply:
         """What cannot be obeyed; too many end the session. DATA pipelined behind refusals is no mistake (T3)."""
-        if event.deserved is replies.NO_VALID_RECIPIENTS:
+        if event.deserved in (replies.NO_VALID_RECIPIENTS, replies.LMTP_NO_VALID_RECIPIENTS):
             return event.deserved
         self._bad_commands += 1
         if self._bad_commands > self._service.bounds.bad_commands:
@@ -83,13 +99,30 @@ class Conversation:
 
     def mail(self, event: command.Mail) -> Reply:
         """MAIL: local checks only; destinations hear of it with their first recipient (D1, T6)."""
-        service = self._service
-        if 0 < service.bounds.message_size < event.size:
+        service, session = self._service, self.session
+        bounds = service.bounds
+        self._transactions += 1
+        if 0 < bounds.transactions < self._transactions:
+            return replies.closing(service.hostname, replies.TOO_MANY_TRANSACTIONS)
+        if event.prdr and (session.lmtp or not session.extended):
+            return replies.UNKNOWN_PARAMETER  # it was not offered
+        if 0 < bounds.message_size < event.size:
             return replies.MESSAGE_TOO_BIG
-        envelope = Envelope(service.identify(), event.path, size=event.size, body=event.body)
+        each = event.prdr or session.lmtp
+        envelope = Envelope(service.identify(), event.path, size=event.size, body=event.body, each=each)
         self.transaction = Transaction(service, self.session, envelope, self._flow)
         self._asked = 0
         return replies.SENDER_OK
+
+    def _too_many_domains(self, path: ForwardPath) -> bool:
+        """Does this recipient bring one domain more into the session than it may have (RFC 9422 §4.3)?"""
+        bound = self._service.bounds.domains
+        if not path.domain:
+            return False
+        if path.domain not in self._domains and len(self._domains) >= bound:
+            return True
+        self._domains.add(path.domain)
+        return False
 
     async def rcpt(self, event: command.Rcpt) -> Reply:
         """RCPT: find the route, ask the destination while the client waits."""
@@ -98,6 +131,8 @@ class Conversation:
         self._asked += 1
         if self._asked > service.bounds.recipients:
             return replies.TOO_MANY_RECIPIENTS
+        if service.bounds.domains and self._too_many_domains(path):
+            return replies.TOO_MANY_DOMAINS
         try:
             route = await service.routes.lookup(path if path.domain else self._postmaster())
         except TemporaryFailure as failure:
@@ -136,7 +171,8 @@ class Conversation:
 
     def end_of_data(self, event: command.EndOfData) -> Answer:
         """The final dot: the verdict."""
-        transaction = self._open_transaction()
+        self.reply_lost()  # the message before this one, if the client has sent ahead and we cannot tell
+        transaction = self.unconfirmed = self._open_transaction()
         self.transaction = None
         return transaction.finish(event.octets)
 
@@ -155,6 +191,36 @@ class Conversation:
         if self.transaction is not None:
             self.transaction.abort()
             self.transaction = None
+
+    # -- has the client got our verdict?
+
+    def reply_received(self) -> None:
+        """It has (contract D8)."""
+        if self.unconfirmed is not None:
+            self.unconfirmed.reply_received()
+            self.unconfirmed = None
+
+    def reply_lost(self) -> None:
+        """It may not have, and we shall not know."""
+        if self.unconfirmed is not None:
+            self.unconfirmed.reply_lost()
+            self.unconfirmed = None
+
+    def left_waiting(self, *, surely: bool) -> None:
+        """It is gone before we had a verdict, or sends no more and may be gone."""
+        if self.unconfirmed is not None:
+            self.unconfirmed.left_waiting(surely=surely)
+
+    def reply_in_doubt(self) -> None:
+        """We shall know in a moment. If it comes again before, it is to be recognised."""
+        if self.unconfirmed is not None:
+            self.unconfirmed.reply_in_doubt()
+
+    def broken(self, event: command.Command) -> Reply | Replies:
+        """What is answered to a command that we failed to answer."""
+        if type(event) is command.EndOfData and self.unconfirmed is not None:
+            return self.unconfirmed.to_all(replies.INTERNAL_ERROR)
+        return replies.INTERNAL_ERROR
 
     def end(self) -> None:
         """The client is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from moxy.accounting.recorder import Recorder
 from moxy.delivery import Directory
+from moxy.inbound.order import CommitOrder
+from moxy.ledger import Ledger, NoLedger
 from moxy.mail import Route
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import Overhear, unheard
@@ -22,6 +25,8 @@ from moxy.smtp.reply import Reply
 
 if TYPE_CHECKING:
     from moxy.inbound.connection import ClientConnection
+    from moxy.inbound.leg import Leg
+    from moxy.inbound.transaction import Transaction
 
 
 QUIET_SECONDS: Final = 1.0
@@ -53,6 +58,11 @@ class Bounds:
     message_size: int = limits.MESSAGE_SIZE
     """As announced; 0 is no limit."""
     recipients: int = limits.RECIPIENTS
+    """RCPT commands in a transaction (RFC 9422 §4.2)."""
+    transactions: int = 0
+    """MAIL commands in a session (RFC 9422 §4.1); 0 is no limit."""
+    domains: int = 0
+    """Domains of recipients in a session (RFC 9422 §4.3); 0 is no limit."""
     hops: int = 50
     """Received fields before a loop is called (RFC 5321 §6.3)."""
     bad_commands: int = 10
@@ -93,15 +103,24 @@ class Service:
     """The route for recipients without one, for a client's address; None refuses (`allowRelayFrom`)."""
     postmaster: str = ""
     """The address whose route takes the bare <Postmaster> (RFC 5321 §4.5.1); empty: that of our own host name."""
+    final: float = 480.0
+    """Seconds for the replies of all destinations to the final dot; shorter than the client's own 10 minutes (T37)."""
+    ledger: Ledger = field(default_factory=NoLedger)
+    """The memory of who has what (contract D8)."""
+    spread_first: bool = False
+    """Whether a transaction takes recipients of one destination only, the first one's (contract D9)."""
     overhear: Overhear = unheard
     """Who listens in on new connections."""
     clock: Callable[[], float] = time.time
     greeting: Reply = field(init=False)
+    lmtp_greeting: Reply = field(init=False)
     helo: Reply = field(init=False)
     ehlo: Reply = field(init=False)
+    lhlo: Reply = field(init=False)
     goodbye: Reply = field(init=False)
+    order: CommitOrder = field(init=False, default_factory=CommitOrder)
     connections: set[ClientConnection] = field(init=False, default_factory=set)
-    commits: int = field(init=False, default=0)
+    commits: set[Transaction | Leg] = field(init=False, default_factory=set)
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
@@ -110,10 +129,22 @@ class Service:
     def __post_init__(self) -> None:
         # What every session hears, made once.
         self.greeting = replies.greeting(self.hostname, self.banner)
+        self.lmtp_greeting = replies.greeting(self.hostname, _lmtp_banner(self.banner))
         self.helo = replies.hello(self.hostname)
-        self.ehlo = Offer(size=self.bounds.message_size).ehlo_reply(self.hostname)
+        self.ehlo = self._offer(lmtp=False).ehlo_reply(self.hostname)
+        self.lhlo = self._offer(lmtp=True).ehlo_reply(self.hostname)
         self.goodbye = replies.closing(self.hostname, replies.BYE)
         self.identify = identifiers()
+
+    def _offer(self, *, lmtp: bool) -> Offer:
+        bounds = self.bounds
+        return Offer(
+            lmtp=lmtp,
+            size=bounds.message_size,
+            recipients=bounds.recipients,
+            transactions=bounds.transactions,
+            domains=bounds.domains or (1 if self.spread_first else 0),
+        )
 
     def trace_date(self) -> str:
         """Now, as the trace field writes it (RFC 5322 §3.3)."""
@@ -127,12 +158,24 @@ class Service:
         self._quiet_until = now + QUIET_SECONDS
         return True
 
+    def break_off(self) -> None:
+        """We end before all destinations have answered: what is under way is to be known to who comes after us."""
+        for commit in self.commits:
+            commit.left_waiting(surely=True)
+
     def drain(self) -> None:
         """Take no new transaction: idle clients get 421 now, the others when their message is answered."""
         self.draining = True
         for connection in tuple(self.connections):
             connection.drain()
 
+
+def _lmtp_banner(banner: str) -> str:
+    """The banner for an LMTP session, which names that protocol where the other was named, or in front."""
+    return f"LMTP {_SMTP.sub('', banner)}".rstrip()
+
+
+_SMTP: Final = re.compile(r"E?SMTP\b ?")
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -1,27 +1,31 @@
-"""Transaction: one envelope, one delivery for each of its destinations, the held dot and the ordered commit.
+"""Transaction: one envelope, its recipients at their destinations, the content as it comes, and the held dot.
 
 The promise is kept here (contract §1, §2). Everything passes on as it comes except the final dot: it is held until
-nothing local speaks against the message, then given to one delivery after another.
+nothing local speaks against the message, then given to the deliveries, and what they say becomes what the client is
+told (`conclusion`). Whom it is for stands in `recipients`, what others must know of it later in `memory`.
 
 Rules:
 - A destination gets an end of data only after the client sent one, and never after anything said no (P2, D4).
-- 2xx to the client only when every delivery of every accepted recipient answered 2xx to its dot (P1).
+- A recipient is told 2xx only when every delivery of its own has 2xx for its dot (P1).
 - From the client's dot on, the client's leaving changes nothing: the verdicts still count (T19).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
-from moxy.accounting.record import Outcome, Record
-from moxy.delivery import Delivery, Destination, Flow
-from moxy.delivery.combine import refusal, verdict
+from moxy.delivery import Flow
+from moxy.inbound.account import Account
+from moxy.inbound.conclusion import Conclusion
+from moxy.inbound.leg import Leg
+from moxy.inbound.memory import Memory
+from moxy.inbound.recipients import Recipients
 from moxy.mail import Envelope, Recipient, Route, Session
 from moxy.message.trace import HopCounter, received
 from moxy.smtp import replies
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 
 if TYPE_CHECKING:
     from moxy.inbound.service import Service
@@ -31,95 +35,85 @@ class Transaction:
     """One mail transaction (RFC 5321 §3.3), from an accepted MAIL to the verdict on its final dot."""
 
     __slots__ = (
-        "_asked_for_data", "_deliveries", "_finishing", "_flow", "_hops", "_octets", "_refusal", "_service",
-        "_session", "_started", "_trace", "envelope",
+        "_account", "_asked_for_data", "_conclusion", "_hops", "_legs", "_memory", "_recipients", "_refusal",
+        "_service", "_session", "_trace", "envelope",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope, flow: Flow) -> None:
         self._service = service
         self._session = session
-        self._flow = flow
-        self._deliveries: dict[Destination, Delivery] = {}
+        self._account = Account(service, session, envelope)
+        self._memory = Memory(service, session, envelope)
+        self._recipients = Recipients(service, session, envelope, flow, self._account, self._memory)
+        self._legs = self._recipients.legs
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
         self._asked_for_data = False
-        self._finishing = False
-        self._octets = 0  # of content, so far
-        self._started = service.clock()
+        self._conclusion: Conclusion | None = None  # once the client's dot has come
         self._trace = b""  # ours, until it is written
         self._hops: HopCounter
         self.envelope = envelope
 
-    # -- recipients
-
-    async def rcpt(self, recipient: Recipient, route: Route) -> Reply:
-        """Ask every destination of the route; the recipient is accepted if all of them accept it (D2)."""
-        if self._refusal is not None:
-            return self._refusal
-        destinations = self._service.directory.destinations(route)
-        if len(destinations) == 1:
-            reply = await self._delivery(destinations[0]).rcpt(recipient)
-        else:
-            reply = await self._ask_all([self._delivery(destination) for destination in destinations], recipient)
-        if reply.positive:
-            self.envelope.recipients.append(recipient)
-        return reply
-
-    async def _ask_all(self, deliveries: Sequence[Delivery], recipient: Recipient) -> Reply:
-        answers = await asyncio.gather(*(delivery.rcpt(recipient) for delivery in deliveries))
-        refused = refusal(answers)
-        if refused is None:
-            return answers[0]
-        for delivery, answer in zip(deliveries, answers, strict=True):
-            if answer.positive:
-                delivery.withdraw(recipient)
-        return refused
-
-    def _delivery(self, destination: Destination) -> Delivery:
-        delivery = self._deliveries.get(destination)
-        if delivery is None:
-            delivery = destination.open(self._session, self.envelope, self._flow)
-            self._deliveries[destination] = delivery
-        return delivery
+    def rcpt(self, recipient: Recipient, route: Route) -> Coroutine[Any, Any, Reply]:
+        """Ask for a recipient; see `Recipients.ask`."""
+        return self._recipients.ask(recipient, route)
 
     # -- content
 
     async def data(self) -> Reply:
-        """Ask all deliveries that have recipients; 354 only if every one of them says so (D3, T4)."""
+        """Ask all deliveries that have recipients; 354 only if every one of them says so (D3, T4).
+
+        A client that takes a verdict for each recipient gets 354 even if every one of several destinations refuses, and
+        the refusals after its dot.
+        """
         if self._refusal is not None:
             return self._refusal
-        self._drop_those_without_recipients()
+        self._recipients.drop_empty_legs()
         self._asked_for_data = True
-        deliveries = tuple(self._deliveries.values())
-        if len(deliveries) == 1:
-            reply = await deliveries[0].data()
-            if reply.code == replies.START_MAIL_INPUT.code:
-                self._begin_content()
-                return replies.START_MAIL_INPUT
+        legs = tuple(self._legs.values())
+        if len(legs) == 1:
+            self._hear_of_data(legs[0], await legs[0].delivery.data())
         else:
-            refused = await self._ask_all_for_data(deliveries)
-            if refused is None:
-                self._begin_content()
-                return replies.START_MAIL_INPUT
-            # Recipients of the others were told 250: only "try again" is true for all of them (D3).
-            reply = refused if refused.transient else replies.MIXED_VERDICTS
-        self.fail(reply)
+            await self._ask_all_for_data(legs)
+        if self._refusal is not None:  # the client left meanwhile
+            return self._refusal
+        if any(leg.concluded for leg in legs) and not (self.envelope.each and len(legs) > 1):
+            return await self._refuse_at_data()
+        copies = self._recipients.copies
+        if copies is not None:
+            await copies.begin()
+            if self._refusal is not None:
+                return self._refusal
+        self._begin_content()
+        return replies.START_MAIL_INPUT
+
+    async def _ask_all_for_data(self, legs: Sequence[Leg]) -> None:
+        """Get each ready, in one order for all transactions, then ask all at once."""
+        for leg in sorted(legs, key=lambda leg: leg.delivery.name):
+            reply = await leg.delivery.prepare()
+            if self._refusal is not None:  # the client left meanwhile
+                return
+            if not reply.positive:
+                self._account.refused(leg, reply)
+                if not self.envelope.each:
+                    return
+        ready = [leg for leg in legs if not leg.concluded]
+        for leg, reply in zip(ready, await asyncio.gather(*(leg.delivery.data() for leg in ready)), strict=True):
+            self._hear_of_data(leg, reply)
+
+    def _hear_of_data(self, leg: Leg, reply: Reply) -> None:
+        if reply.code != replies.START_MAIL_INPUT.code and self._refusal is None:
+            self._account.refused(leg, reply)
+
+    async def _refuse_at_data(self) -> Reply:
+        conclusion = self._conclude()
+        reply = self._refusal = self._recipients.refusal = await conclusion.tell_all()
+        conclusion.settle()
+        self._legs.clear()
         return reply
 
-    async def _ask_all_for_data(self, deliveries: Sequence[Delivery]) -> Reply | None:
-        """Get each ready, in one order for all transactions, then ask all at once; the refusal if there is one."""
-        for delivery in sorted(deliveries, key=lambda delivery: delivery.name):
-            reply = await delivery.prepare()
-            if not reply.positive:
-                return reply
-        return refusal(await asyncio.gather(*(delivery.data() for delivery in deliveries)))
-
-    def _drop_those_without_recipients(self) -> None:
-        for destination in [key for key, delivery in self._deliveries.items() if not delivery.recipients]:
-            self._deliveries.pop(destination).abort()
-
     def _begin_content(self) -> None:
-        recipients = self.envelope.recipients
-        session = self._session
+        accepted, session = self._recipients.accepted, self._session
+        accepted.sort()
         self._hops = HopCounter()
         self._trace = received(
             hello=session.hello,
@@ -127,7 +121,7 @@ class Transaction:
             hostname=self._service.hostname,
             protocol=session.protocol,
             id=self.envelope.id,
-            recipient=recipients[0].path.text if len(recipients) == 1 else None,
+            recipient=accepted[0][1].path.text if len(accepted) == 1 else None,
             date=self._service.trace_date(),
         )
 
@@ -135,117 +129,98 @@ class Transaction:
         """Pass a block of content to every delivery, the trace field before the first."""
         if self._refusal is not None:
             return
-        self._octets += len(block)
+        self._account.octets += len(block)
+        self._memory.feed(block)
         if not self._hops.done:
             self._hops.feed(block)
         if self._trace:
             block = self._trace + block
             self._trace = b""
-        for delivery in self._deliveries.values():
-            delivery.write(block)
+        for leg in self._legs.values():
+            leg.delivery.write(block)
+        if self._recipients.copies is not None:
+            self._recipients.copies.write(block)
 
     def flush(self) -> None:
         """Let out what `write` has gathered."""
-        for delivery in self._deliveries.values():
-            delivery.flush()
+        for leg in self._legs.values():
+            leg.delivery.flush()
+        if self._recipients.copies is not None:
+            self._recipients.copies.flush()
 
     # -- the end
 
-    async def finish(self, octets: int) -> Reply:
-        """The client's dot has come: judge, then commit in order. Returns what the client is told (D4, D5, D7).
+    async def finish(self, octets: int) -> Reply | Replies:
+        """The client's dot has come: judge, then commit. Returns what the client is told (D4 to D7).
 
         `octets` is the size of the content after unstuffing.
         """
         if self._refusal is not None:
-            return self._refusal
-        self._octets = octets
+            return self.to_all(self._refusal)
+        self._account.octets = self._memory.size = octets
         if self._trace:
             self.write(b"")  # an empty message still has its trace
-        objection = self._objection()
-        if objection is not None:
-            self.fail(objection)
-            return objection
-        self._finishing = True
-        self._service.commits += 1
+        if self._hops.count > self._service.bounds.hops:
+            self.fail(replies.TOO_MANY_HOPS)
+            return self.to_all(replies.TOO_MANY_HOPS)
+        conclusion = self._conclude()
+        self._service.commits.add(self)
         try:
-            if len(self._deliveries) == 1:
-                (delivery,) = self._deliveries.values()
-                return verdict(await self._commit(delivery))
-            return verdict(await self._commit_in_order())
-        except BaseException:  # our own bug: whatever was not committed yet must not stay open
-            for delivery in self._deliveries.values():
-                delivery.abort()
+            return await conclusion.commit()
+        except BaseException:
+            conclusion.broken()
             raise
         finally:
-            self._service.commits -= 1
+            self._service.commits.discard(self)
 
-    def _objection(self) -> Reply | None:
-        """Does anything speak against the message, now that all of it has been seen?"""
-        if self._hops.count > self._service.bounds.hops:
-            return replies.TOO_MANY_HOPS
-        failures = [delivery.failure for delivery in self._deliveries.values()]
-        return refusal([failure for failure in failures if failure is not None])
+    def _conclude(self) -> Conclusion:
+        self._conclusion = Conclusion(
+            self._service, self._session, self.envelope, self._recipients, self._account, self._memory
+        )
+        return self._conclusion
 
-    async def _commit_in_order(self) -> list[Reply]:
-        """Dot after dot, the likeliest refusal first: while nobody has it, a refusal keeps it from all (D5)."""
-        pending = sorted(self._deliveries.values(), key=lambda delivery: (-delivery.refusals, -delivery.delay))
-        for later in pending[1:]:
-            later.flush()  # they may look at all of it while the first one thinks
-        answers: list[Reply] = []
-        for position, delivery in enumerate(pending):
-            answers += await self._commit(delivery)
-            if not any(answer.positive for answer in answers):
-                for other in pending[position + 1 :]:
-                    self._give_up(other, answers[0])
-                break
-        return answers
-
-    async def _commit(self, delivery: Delivery) -> list[Reply]:
-        answers = await delivery.finish()
-        if delivery.uncertain:
-            outcome = Outcome.UNKNOWN
-        else:
-            outcome = Outcome.DELIVERED if answers[0].positive else Outcome.REFUSED
-        self._record(delivery, outcome, answers[0])
-        return answers
+    def to_all(self, reply: Reply) -> Reply | Replies:
+        """The same reply for every recipient, as the client wants to have it after its dot."""
+        return Replies([reply] * len(self._recipients.accepted), reply) if self._session.lmtp else reply
 
     def fail(self, reply: Reply) -> None:
         """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""
         if self._refusal is not None:
             return
-        self._refusal = reply
-        for delivery in self._deliveries.values():
-            self._give_up(delivery, reply)
+        self._refusal = self._recipients.refusal = reply
+        for leg in self._legs.values():
+            if leg.concluded:
+                continue
+            if self._asked_for_data:
+                self._account.given_up(leg, reply)
+            else:
+                leg.delivery.abort()
+        if self._recipients.copies is not None:
+            self._recipients.copies.abort(reply)
 
     def abort(self) -> None:
         """The client gave up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""
-        if not self._finishing:
+        if self._conclusion is None:
             self.fail(replies.ABORTED)
 
-    def _give_up(self, delivery: Delivery, why: Reply) -> None:
-        """Close one delivery without a dot; what had come as far as DATA is recorded."""
-        failure = delivery.failure
-        delivery.abort()
-        if self._asked_for_data:
-            self._record(delivery, Outcome.ABORTED if failure is None else Outcome.REFUSED, failure or why)
+    # -- has the client got our verdict?
 
-    def _record(self, delivery: Delivery, outcome: Outcome, reply: Reply) -> None:
-        session, service = self._session, self._service
-        now = service.clock()
-        service.recorder.record(
-            Record(
-                time=now,
-                session=session.id,
-                transaction=self.envelope.id,
-                client=session.client,
-                client_port=session.client_port,
-                hello=session.hello,
-                reverse_path=self.envelope.reverse_path.text,
-                destination=delivery.host,
-                recipients=[recipient.path.text for recipient in delivery.recipients],
-                size=self._octets,
-                outcome=outcome,
-                reply=reply,
-                duration=now - self._started,
-            )
-        )
+    def reply_received(self) -> None:
+        """It has."""
+        if self._conclusion is not None:
+            self._conclusion.settle()
+
+    def reply_in_doubt(self) -> None:
+        """We shall know in a moment."""
+        if self._conclusion is not None:
+            self._conclusion.doubt()
+
+    def reply_lost(self) -> None:
+        """It may not have."""
+        if self._conclusion is not None:
+            self._conclusion.keep()
+
+    def left_waiting(self, *, surely: bool) -> None:
+        """It left before there was one."""
+        if self._conclusion is not None:
+            self._conclusion.left_waiting(surely=surely)

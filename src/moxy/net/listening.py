@@ -1,10 +1,21 @@
-"""Listening sockets: bound before privileges are dropped, handed to the event loop after."""
+"""Listening sockets: bound before privileges are dropped, handed to the event loop after.
+
+A Unix socket is a file as well. One that a dead program left behind is replaced; nothing else is, whatever stands
+there.
+
+Bugs: two programs that replace the same dead socket in the same moment do not notice each other.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
+import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from moxy.errors import MoxyError
@@ -12,6 +23,52 @@ from moxy.mail.route import host_port
 
 BACKLOG: Final = 4096
 """Connections the kernel may hold for us; it caps this at net.core.somaxconn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket, and what is spoken with those who connect: LMTP, or else SMTP."""
+
+    socket: socket.socket
+    lmtp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a Unix socket of ours: its path, and what tells it from another in its place.
+
+    That is more than its number: file systems give the number of a file that is gone to the next one.
+    """
+
+    path: str
+    identity: tuple[int, int, int]
+
+    @classmethod
+    def at(cls, path: str) -> SocketFile:
+        """The one that is there now. Raises OSError."""
+        return cls(path, _identity(path))
+
+    def remove(self) -> None:
+        """Remove it, if it is still there, it is still ours, and we may."""
+        with contextlib.suppress(OSError):
+            if _identity(self.path) == self.identity:
+                Path(self.path).unlink()
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def place(listener: socket.socket) -> str:
+    """Where a socket listens, as people write it."""
+    return host_port(*address_of(listener))
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Where a socket listens: address and port, or the path of a Unix socket and 0."""
+    name = listener.getsockname()
+    return (name, 0) if isinstance(name, str) else name[:2]
 
 
 def bind(endpoints: Iterable[tuple[str, int]]) -> list[socket.socket]:
@@ -53,6 +110,57 @@ def _listen(address: str, port: int, *, optional: bool) -> list[socket.socket]:
             return []
         raise MoxyError(f"cannot listen on {host_port(address, port)}: {_reason(error)}") from error
     return [listener]
+
+
+def bind_unix(path: str, mode: int = 0o660, owner: tuple[int, int] | None = None) -> tuple[socket.socket, SocketFile]:
+    """Listen on a Unix socket at `path`. Its file gets this mode and this owner (user and group). Raises MoxyError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    file: SocketFile | None = None
+    try:
+        _clear(path)
+        _bind_with_mode(listener, path, mode)
+        file = SocketFile.at(path)
+        if owner is not None:
+            os.lchown(path, *owner)
+        listener.listen(BACKLOG)  # only now can anybody connect
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if file is not None:
+            file.remove()
+        raise MoxyError(f"cannot listen on unix:{path}: {error.strerror or error}") from error
+    return listener, file
+
+
+def _bind_with_mode(listener: socket.socket, path: str, mode: int) -> None:
+    """By the mask, not by a chmod after: in a directory of others the name could mean another file by then."""
+    before = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+
+
+def _clear(path: str) -> None:
+    """Remove a socket at `path` that nobody listens on any more. Raises OSError if anything else stands there."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.EEXIST, "there is something else than a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full queue is somebody's, too
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        except FileNotFoundError:
+            return  # gone meanwhile
+        except BlockingIOError:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _reason(error: Exception) -> str:

@@ -56,7 +56,7 @@ class _Overheard(asyncio.Protocol):
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._place = host_port(*(transport.get_extra_info("peername") or ("", 0))[:2])
+        self._place = _place(transport.get_extra_info("peername"))
         self._tell(begins=True)
         self._protocol.connection_made(cast("asyncio.Transport", _Overhearing(transport, self)))
 
@@ -84,6 +84,13 @@ class _Overheard(asyncio.Protocol):
 
     def _tell(self, **what: object) -> None:
         log.debug("dialogue", **{self._peer: self._place}, **what)
+
+
+def _place(peer: object) -> str:
+    """A peer as people write it. Who connects to a Unix socket has neither address nor, as a rule, a path."""
+    if isinstance(peer, tuple):
+        return host_port(*peer[:2])
+    return f"unix:{peer}" if isinstance(peer, str) and peer else "unix"
 
 
 class _Overhearing:

@@ -19,7 +19,11 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
+from structlog import get_logger
+
 T = TypeVar("T")
+
+log = get_logger("moxy.net")
 
 
 class Answer(Generic[T]):
@@ -94,3 +98,20 @@ class Steps(Generic[T]):
     def failed(self, error: BaseException) -> None:
         """It has raised."""
         raise NotImplementedError
+
+
+class _Background(Steps[None]):
+    """A coroutine that nobody waits for."""
+
+    __slots__ = ()
+
+    def done(self, result: None) -> None:
+        del result
+
+    def failed(self, error: BaseException) -> None:
+        log.error("bug", exc_info=error)
+
+
+def in_background(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that nobody waits for, from now on; what it raises is told in the operator's log."""
+    _Background(coroutine)()

@@ -3,8 +3,10 @@
 directory    Directory: the destinations behind a route, and the pools they share
 destination  SmtpDestination: candidates in order, leases, settings
 pool         Pool: the connections to one host, few and proved alive
-connect      how a connection comes about: addresses, greeting, EHLO
+connect      how a connection comes about: addresses, greeting, EHLO or LHLO
 upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
+verdicts     Verdicts: the answers to one dot, where each recipient gets its own (LMTP, PRDR)
+bounds       how many recipients a destination takes (LIMITS)
 hiding       what of a destination's replies must not reach a client
 """

@@ -1,4 +1,7 @@
-"""How a connection to a destination comes about: its addresses, TCP, the greeting, EHLO (RFC 5321 §3.1, §3.2)."""
+"""How a connection to a destination comes about: its addresses, TCP or a Unix socket, the greeting, and EHLO or LHLO.
+
+RFC 5321 §3.1, §3.2; RFC 2033 §4.1.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import partial
 from structlog import get_logger
 
 from moxy.mail import Host
+from moxy.mail.route import SMTP_PORT
 from moxy.outbound.upstream import Ground, Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -15,36 +19,51 @@ from moxy.smtp.reply import Reply
 log = get_logger("moxy.outbound")
 
 
-async def connect(host: Host, ground: Ground, owner: Owner, deadline: float) -> Upstream | Reply:
+async def connect(host: Host, ground: Ground, owner: Owner, deadline: float, *, lmtp: bool = False) -> Upstream | Reply:
     """Connect to `host` and shake hands until `deadline`; returns the reply for the client where that fails.
 
     Needs a task to run in.
     """
     loop = ground.loop
+    if lmtp and host.port == SMTP_PORT:
+        log.warning("not_connected", destination=str(host), reason="LMTP is not for port 25")  # RFC 2033 §5
+        return replies.DESTINATION_UNREACHABLE
     try:
-        found = await ground.names.addresses(host.name, _patience(ground, deadline))
+        found = await _addresses(host, ground, deadline)
     except (OSError, UnicodeError, TimeoutError) as error:
         log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
         return replies.DESTINATION_UNREACHABLE
     for address in found:
         upstream = Upstream(host, ground, owner)
         try:
-            transport, _ = await asyncio.wait_for(
-                loop.create_connection(partial(ground.overhear, upstream), address, host.port),
-                _patience(ground, deadline),
-            )
+            transport = await asyncio.wait_for(_open(upstream, address, ground), _patience(ground, deadline))
         except (OSError, TimeoutError) as error:
             log.warning("not_connected", destination=str(host), address=address, reason=_reason(error))
             continue
-        if _is_ourselves(transport, ground):
+        if _is_ourselves(host, transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
             return replies.LOOP_TO_SELF
         timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
-            return await _shake_hands(upstream, found, ground)
+            return await _shake_hands(upstream, found, ground, b"LHLO" if lmtp else b"EHLO")
         finally:
             timer.cancel()
     return replies.DESTINATION_UNREACHABLE
+
+
+async def _addresses(host: Host, ground: Ground, deadline: float) -> list[str]:
+    """Where to find the host. Raises OSError, UnicodeError and TimeoutError where nobody can tell."""
+    return [host.name] if host.local else await ground.names.addresses(host.name, _patience(ground, deadline))
+
+
+async def _open(upstream: Upstream, address: str, ground: Ground) -> asyncio.BaseTransport:
+    """Connect to one address of the host. Raises OSError."""
+    protocol = partial(ground.overhear, upstream)
+    if upstream.host.local:
+        transport, _ = await ground.loop.create_unix_connection(protocol, address)
+        return transport
+    transport, _ = await ground.loop.create_connection(protocol, address, upstream.host.port)
+    return transport
 
 
 def _patience(ground: Ground, deadline: float) -> float:
@@ -52,8 +71,11 @@ def _patience(ground: Ground, deadline: float) -> float:
     return max(0.0, min(ground.connect, deadline - ground.loop.time()))
 
 
-def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
+def _is_ourselves(host: Host, transport: asyncio.BaseTransport, ground: Ground) -> bool:
     """Did we reach one of our own listeners? Then the route loops (T44)."""
+    if host.local:
+        bound = transport.get_extra_info("peername")  # as its server calls it; the path that we know may be a link
+        return not ground.listening.isdisjoint({(bound, 0), (host.name, 0)})
     peer = (transport.get_extra_info("peername") or ("", 0))[:2]
     own = (transport.get_extra_info("sockname") or ("", 0))[:2]
     if tuple(peer) in ground.listening:
@@ -63,15 +85,15 @@ def _is_ourselves(transport: asyncio.BaseTransport, ground: Ground) -> bool:
     return here and (everywhere, peer[1]) in ground.listening
 
 
-async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground) -> Upstream | Reply:
-    """Await the greeting, say EHLO, or HELO to a server that knows no EHLO (RFC 5321 §3.2)."""
+async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground, hello: bytes) -> Upstream | Reply:
+    """Await the greeting, say EHLO, or HELO to a server that knows no EHLO (RFC 5321 §3.2); LHLO knows nothing else."""
     (greeting,) = await upstream.greeting
     if greeting.code != 220:
         return _refused(upstream, greeting)
     hostname = ground.hostname.encode()
-    (reply,) = await upstream.exchange(b"EHLO " + hostname, patience=ground.reply)
+    (reply,) = await upstream.exchange(hello + b" " + hostname, patience=ground.reply)
     spoken = {_first_word(greeting), _first_word(reply)}
-    if reply.permanent and upstream.lost is None:
+    if reply.permanent and upstream.lost is None and hello == b"EHLO":
         (reply,) = await upstream.exchange(b"HELO " + hostname, patience=ground.reply)
         spoken.add(_first_word(reply))
     if not reply.positive:

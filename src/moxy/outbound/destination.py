@@ -21,6 +21,8 @@ from moxy.smtp.reply import Reply
 class Settings:
     """How a destination's hosts are spoken with."""
 
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    """What they speak."""
     lease: Literal["transaction", "session"] = "transaction"
     """How long a client keeps a connection: for a transaction (shared), or until it leaves (one to one)."""
     connections: int = 40
@@ -36,6 +38,7 @@ class SmtpDestination:
 
     def __init__(self, name: str, mode: Mode, pools: Sequence[Pool], settings: Settings, ground: Ground) -> None:
         self.name = name
+        self.individual = settings.protocol == "lmtp"
         self.settings = settings
         self.ground = ground
         self._mode = mode
@@ -61,18 +64,25 @@ class SmtpDestination:
         self.deliveries.add(delivery)
         return delivery
 
-    def take(self, session: Session, now: float) -> Upstream | None:
-        """A connection that can be had without waiting, if there is one."""
+    def take(self, session: Session, now: float, preferred: str = "") -> Upstream | None:
+        """A connection that can be had without waiting, if there is one. `preferred` is the host to try first."""
         if self.settings.lease == "session":
-            kept = self._leased.get(session.id)
-            return kept if kept is not None and kept.lost is None else None
-        return self._candidates(now)[0].take(now)
+            return self._kept(session, preferred)
+        return self._candidates(now, preferred)[0].take(now)
 
-    async def lease(self, session: Session, deadline: float) -> Upstream | Reply:
+    def _kept(self, session: Session, preferred: str) -> Upstream | None:
+        """The connection kept for a session, unless another delivery of the same transaction has it."""
+        kept = self._leased.get(session.id)
+        if kept is None or kept.lost is not None or kept.lent:
+            return None
+        elsewhere = preferred != str(kept.host) and any(preferred == str(pool.host) for pool in self._in_order)
+        return None if elsewhere else kept
+
+    async def lease(self, session: Session, deadline: float, preferred: str = "") -> Upstream | Reply:
         """A connection to the first host that can be reached; the last host's reply where none can. After `take`."""
         loop = self.ground.loop
         answer: Upstream | Reply = replies.DESTINATION_UNREACHABLE
-        candidates = self._candidates(loop.time())
+        candidates = self._candidates(loop.time(), preferred)
         for tried, pool in enumerate(candidates):
             now = loop.time()
             answer = await pool.lease(now + (deadline - now) / (len(candidates) - tried))  # leave time for the others
@@ -91,11 +101,18 @@ class SmtpDestination:
             return
         upstream.lend(None)
         left = self._leased.get(session.id) is not upstream
-        if left or upstream.in_content or upstream.transactions >= self.settings.transactions:
+        if left or upstream.in_content or upstream.spent:
             self._leased.pop(session.id, None)
             upstream.quit()
         elif not clean:
             upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
+
+    def discard(self, session: Session, upstream: Upstream) -> None:
+        """Take leave of a connection that cannot take the transaction; it may have begun, but not its content."""
+        upstream.lend(None)
+        if self._leased.get(session.id) is upstream:
+            del self._leased[session.id]
+        upstream.quit()
 
     @staticmethod
     def _judge_reset(upstream: Upstream, reply: Reply) -> None:
@@ -103,10 +120,12 @@ class SmtpDestination:
             upstream.lose(reply)
 
     def _keep(self, session: Session, upstream: Upstream) -> None:
-        known = session.id in self._leased
+        before = self._leased.get(session.id)
         self._leased[session.id] = upstream
-        if not known:
+        if before is None:
             session.at_end(partial(self._let_go, session))
+        elif not before.lent:
+            before.quit()  # it is to another host than is wanted now; one that delivers is closed when it is given back
 
     def _let_go(self, session: Session) -> None:
         """The client is gone; a connection that still delivers for it is closed when it is given back (T19)."""
@@ -114,11 +133,15 @@ class SmtpDestination:
         if kept is not None and not kept.lent:
             kept.quit()
 
-    def _candidates(self, now: float) -> list[Pool]:
-        """Hosts in the order in which they are tried: as listed or drawn by weight, those that just failed last."""
+    def _candidates(self, now: float, preferred: str) -> list[Pool]:
+        """Hosts in the order in which they are tried: as listed or drawn by weight, those that just failed last.
+
+        The one named `preferred` comes before all.
+        """
         pools = self._in_order
         if len(pools) == 1:
             return pools
         if self._mode is Mode.BALANCE:
             pools = sorted(pools, key=lambda pool: random.random() ** (1 / pool.host.weight), reverse=True)  # noqa: S311
-        return sorted(pools, key=lambda pool: pool.failing(now))
+        pools = sorted(pools, key=lambda pool: pool.failing(now))
+        return sorted(pools, key=lambda pool: str(pool.host) != preferred) if preferred else pools

@@ -20,21 +20,41 @@ class SmtpDirectory:
         self._destinations: dict[str, SmtpDestination] = {}
         self._pools: dict[tuple[Settings, str], Pool] = {}
         self._by_route: dict[str, tuple[SmtpDestination, ...]] = {}
+        self._copies_by_route: dict[str, tuple[SmtpDestination, ...]] = {}
 
     def destinations(self, route: Route) -> Sequence[SmtpDestination]:
         """One destination for each host in mode `all`, otherwise one for all of them."""
         found = self._by_route.get(route.key)
         if found is None:
             groups = [(host,) for host in route.hosts] if route.mode is Mode.ALL else [route.hosts]
-            settings = self._named.get(route.settings, self._defaults)
+            settings = self._settings(route)
             found = tuple(dict.fromkeys(self._destination(route.mode, hosts, settings) for hosts in groups))
             self._by_route[route.key] = found
         return found
 
-    def _destination(self, mode: Mode, hosts: tuple[Host, ...], settings: Settings) -> SmtpDestination:
+    def copies(self, route: Route) -> Sequence[SmtpDestination]:
+        """One for each host that the route names as `best_effort`.
+
+        They share pools with the destinations of other routes, but never a delivery: nobody may depend on it.
+        """
+        if not route.best_effort:
+            return ()
+        found = self._copies_by_route.get(route.key)
+        if found is None:
+            settings = self._settings(route)
+            found = tuple([self._destination(Mode.ALL, (host,), settings, "copy|") for host in route.best_effort])
+            self._copies_by_route[route.key] = found
+        return found
+
+    def _settings(self, route: Route) -> Settings:
+        return self._named.get(route.settings, self._defaults)
+
+    def _destination(
+        self, mode: Mode, hosts: tuple[Host, ...], settings: Settings, purpose: str = ""
+    ) -> SmtpDestination:
         name = ",".join(str(host) for host in hosts)
         shares = ",".join(str(host.weight) for host in hosts)
-        key = f"{settings}|{name}" if len(hosts) == 1 else f"{settings}|{mode}|{name}|{shares}"
+        key = f"{purpose}{settings}|{name}" if len(hosts) == 1 else f"{settings}|{mode}|{name}|{shares}"
         destination = self._destinations.get(key)
         if destination is None:
             pools = [self._pool(host, settings) for host in hosts]
@@ -46,14 +66,21 @@ class SmtpDirectory:
         key = (settings, str(host))
         pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(host, self._ground, limit=settings.connections, transactions=settings.transactions)
+            pool = Pool(
+                host,
+                self._ground,
+                limit=settings.connections,
+                transactions=settings.transactions,
+                lmtp=settings.protocol == "lmtp",
+            )
             self._pools[key] = pool
         return pool
 
     def forget_unused(self) -> None:
         """Let go of what has no connection: a host may have millions of domains, of which few get mail now."""
-        for key in [key for key, found in self._by_route.items() if all(destination.unused for destination in found)]:
-            del self._by_route[key]
+        for known_routes in (self._by_route, self._copies_by_route):
+            for key in [key for key, found in known_routes.items() if all(place.unused for place in found)]:
+                del known_routes[key]
         for name in [name for name, destination in self._destinations.items() if destination.unused]:
             del self._destinations[name]
         known = {pool for destination in self._destinations.values() for pool in destination.pools}

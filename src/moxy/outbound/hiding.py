@@ -9,14 +9,18 @@ from moxy.smtp.reply import Reply
 
 
 class Veil:
-    """Replaces `names`, as whole words and in any case, and a port behind them, by our own host name."""
+    """Replaces `names`, as whole words and in any case, and a port behind them, by our own host name.
+
+    A name that begins with a slash is the path of a Unix socket: it is replaced wherever it stands.
+    """
 
     __slots__ = ("_by", "_in_text", "_on_wire")
 
     def __init__(self, names: frozenset[str], by: str) -> None:
         longest_first = sorted(names, key=lambda name: (-len(name), name))
-        words = "|".join(re.escape(name) for name in longest_first)
-        pattern = rf"(?<![\w.-])(?:{words})(?::\d{{1,5}})?(?![\w-]|\.\w)"
+        words = "|".join(re.escape(name) for name in longest_first if not name.startswith("/"))
+        paths = "".join(f"|(?:unix:)?{re.escape(name)}" for name in longest_first if name.startswith("/"))
+        pattern = rf"(?<![\w.-])(?:{words or '(?!)'})(?::\d{{1,5}})?(?![\w-]|\.\w){paths}"
         self._by = by
         self._in_text = re.compile(pattern, re.IGNORECASE)
         self._on_wire = re.compile(pattern.encode(), re.IGNORECASE)

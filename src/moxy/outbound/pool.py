@@ -34,13 +34,17 @@ FORGIVEN: Final = 10.0
 
 
 class Pool:
-    """The connections to one host. `limit`: most at once; `transactions`: most on one connection."""
+    """The connections to one host. `limit`: most at once; `transactions`: most on one connection.
 
-    def __init__(self, host: Host, ground: Ground, *, limit: int, transactions: int) -> None:
+    `lmtp`: the host speaks LMTP.
+    """
+
+    def __init__(self, host: Host, ground: Ground, *, limit: int, transactions: int, lmtp: bool = False) -> None:
         self.host = host
         self._ground = ground
         self._limit = limit
         self._transactions = transactions
+        self._lmtp = lmtp
         self._open: set[Upstream] = set()
         self._idle: list[Upstream] = []
         self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
@@ -89,7 +93,7 @@ class Pool:
         return upstream.lost is None
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | Reply:
-        task = loop.create_task(connect(self.host, self._ground, self, deadline))
+        task = loop.create_task(connect(self.host, self._ground, self, deadline, lmtp=self._lmtp))
         self._connecting.add(task)
         try:
             result = await task
@@ -98,6 +102,7 @@ class Pool:
         if isinstance(result, Upstream):
             if result.lost is None:
                 self._open.add(result)
+                result.allowed = min(self._transactions, result.extensions.transactions or self._transactions)
                 return result
             result = result.lost
         self._failed = loop.time()
@@ -160,7 +165,7 @@ class Pool:
 
     def _keep(self, upstream: Upstream) -> None:
         """Hand it to the first who waits, or keep it idle."""
-        if upstream.transactions >= self._transactions:
+        if upstream.spent:
             upstream.quit()
             return
         while self._waiting:

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from moxy.delivery import Flow
 from moxy.mail import Envelope, Recipient, Session
-from moxy.outbound.upstream import Upstream
+from moxy.net.steps import Answer
+from moxy.outbound import bounds
+from moxy.outbound.upstream import STALLED, Upstream
+from moxy.outbound.verdicts import Verdicts
 from moxy.smtp import replies
 from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Reply, pass_on
 
@@ -35,7 +38,8 @@ class RelayDelivery:
 
     __slots__ = (
         "_aborted", "_asking", "_destination", "_domain", "_envelope", "_failure", "_loop", "_opened", "_opening",
-        "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "name", "recipients", "refusals", "uncertain",
+        "_prdr", "_preferred", "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "name", "recipients",
+        "refusals", "stalled", "unanswered",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -52,13 +56,20 @@ class RelayDelivery:
         self._domain = ""  # of the recipient asked for last
         self._aborted = False
         self._withdrawn = False
+        self._prdr = False  # was the destination asked for a verdict on each recipient?
+        self._preferred = ""  # the host to try first
         self.recipients: list[Recipient] = []
         self.name = self.host = destination.name
         self.refusals = 0
         self.delay = 0.0
-        self.uncertain = False
+        self.stalled = STALLED
+        self.unanswered = 0
 
     # -- recipients
+
+    def prefer(self, host: str) -> None:
+        """Try this host first; see `moxy.delivery.Delivery`."""
+        self._preferred = host
 
     async def rcpt(self, recipient: Recipient) -> Reply:
         """Ask the destination; see `moxy.delivery.Delivery`."""
@@ -69,19 +80,48 @@ class RelayDelivery:
             await self._until_open()
         upstream = self._upstream
         if self._failure is not None:
-            reply = self._failure
+            reply = self._noted(recipient, self._failure)
         elif upstream is None:
-            reply = await self._open(recipient)
+            reply = self._noted(recipient, await self._open(recipient))
+        elif upstream.extensions.bounded and (refusal := bounds.beyond(upstream, [recipient])) is not None:
+            reply = self._noted(recipient, await self._without_room(upstream, recipient, refusal))
         else:
-            (answer,) = await upstream.exchange(_rcpt_command(recipient), patience=self._destination.ground.reply)
-            reply = self._passed_on(upstream, answer)
+            reply = await self._ask(upstream, recipient)
         self._asking -= 1
         self.delay = max(self.delay, self._loop.time() - asked)
+        return reply
+
+    def _ask(self, upstream: Upstream, recipient: Recipient) -> Answer[Reply]:
+        """RCPT. Its answer is noted when it comes, and not when who waits for it goes on.
+
+        `recipients` must be in the order of the RCPTs: in LMTP and PRDR the verdicts are.
+        """
+        answer: Answer[Reply] = Answer(self._loop)
+
+        def answered(answers: list[Reply]) -> None:
+            answer.set(self._noted(recipient, self._passed_on(upstream, answers[0])))
+
+        bounds.count(upstream, [recipient])
+        upstream.request((_rcpt_command(recipient),), self._destination.ground.reply, answered)
+        return answer
+
+    def _noted(self, recipient: Recipient, reply: Reply) -> Reply:
         if reply.positive:
             self.recipients.append(recipient)
         else:
             self.refusals += 1
         return reply
+
+    async def _without_room(self, upstream: Upstream, recipient: Recipient, refusal: Reply) -> Reply:
+        """The connection takes no more (RFC 9422). If nobody was accepted there, another one may."""
+        if self.recipients or self._asking > 1:
+            return refusal
+        self._leave(upstream)
+        return await self._open(recipient)
+
+    def _leave(self, upstream: Upstream) -> None:
+        self._upstream = None
+        self._destination.discard(self._session, upstream)
 
     async def _until_open(self) -> None:
         if self._opened is None:
@@ -95,13 +135,21 @@ class RelayDelivery:
         deadline = now + destination.ground.connect_total
         self._opening = True
         try:
-            for _ in range(ATTEMPTS):
-                leased = destination.take(session, now) or await destination.lease(session, deadline)
+            attempts = ATTEMPTS
+            while attempts:
+                preferred = self._preferred
+                leased = destination.take(session, now, preferred) or await destination.lease(
+                    session, deadline, preferred
+                )
                 if isinstance(leased, Reply):
                     return self._fail(leased)
                 if self._aborted:
                     destination.give_back(session, leased, clean=True)
                     return replies.DESTINATION_LOST
+                if leased.domains and bounds.beyond(leased, self._all(recipient)):
+                    destination.discard(session, leased)  # the domains it has served leave no room; a new one has some
+                    continue
+                attempts -= 1
                 used_before = leased.transactions > 0
                 self._take(leased)
                 reply = self._unfit(leased) or await self._tell(leased, recipient)
@@ -116,8 +164,11 @@ class RelayDelivery:
                 self._opened.set_result(None)
                 self._opened = None
 
+    def _all(self, recipient: Recipient | None) -> list[Recipient]:
+        """Those accepted so far, and the new one if there is one."""
+        return self.recipients if recipient is None else [*self.recipients, recipient]
+
     def _take(self, upstream: Upstream) -> None:
-        upstream.transactions += 1
         upstream.lend(self)
         self._upstream = upstream
         self.host = str(upstream.host)
@@ -138,20 +189,36 @@ class RelayDelivery:
         about one of them gets no content. A refused MAIL answers this recipient and all later ones (T6).
         """
         self._withdrawn = False
+        upstream.transactions += 1
+        too_many = self._too_many(upstream, recipient) if upstream.extensions.bounded else None
+        if self._failure is not None:
+            return self._failure
         accepted = [_rcpt_command(known) for known in self.recipients]
-        new = [] if recipient is None else [_rcpt_command(recipient)]
+        new = [] if recipient is None or too_many else [_rcpt_command(recipient)]
         answers = await upstream.exchange(
             *first, self._mail_command(upstream), *accepted, *new, patience=self._destination.ground.reply
         )
         agreed = len(first) + 1 + len(accepted)  # those that must be positive for the transaction to go on
         refused = next((answer for answer in answers[:agreed] if not answer.positive), None)
         if refused is None:
-            return answers[-1]
+            return too_many or answers[-1]
         if refused is not upstream.lost and refused.code != replies.CLOSING_CODE:
             changed = bool(accepted) and refused.permanent
             self._fail(replies.MIXED_VERDICTS if changed else self._passed_on(upstream, refused))
             return self._failure or refused
         return refused
+
+    def _too_many(self, upstream: Upstream, recipient: Recipient | None) -> Reply | None:
+        """Why the new recipient cannot be asked for beside the others (RFC 9422). If they are too many, all is over."""
+        upstream.asked = 0
+        refusal = bounds.beyond(upstream, self._all(recipient))
+        if refusal is None:
+            bounds.count(upstream, self._all(recipient))
+        elif recipient is None or bounds.beyond(upstream, self.recipients):
+            self._fail(refusal)
+        else:
+            bounds.count(upstream, self.recipients)
+        return refusal
 
     def _mail_command(self, upstream: Upstream) -> bytes:
         """MAIL with the parameters that this destination understands (T7)."""
@@ -161,6 +228,9 @@ class RelayDelivery:
             line += f" SIZE={envelope.size}"
         if envelope.body and offered.eight_bit:
             line += f" BODY={envelope.body}"
+        self._prdr = envelope.each and offered.prdr and not self._destination.individual
+        if self._prdr:
+            line += " PRDR"
         return line.encode()
 
     def withdraw(self, recipient: Recipient) -> None:
@@ -194,6 +264,9 @@ class RelayDelivery:
             return await self._open()
         if self._withdrawn:
             # There is no way to take one recipient back: begin again with the others.
+            if upstream.spent:
+                self._leave(upstream)
+                return await self._open()
             return self._passed_on(upstream, await self._tell(upstream, None, b"RSET"))
         return replies.OK
 
@@ -230,18 +303,36 @@ class RelayDelivery:
 
     # -- the end
 
-    async def finish(self) -> list[Reply]:
+    async def finish(self, patience: float) -> list[Reply]:
         """Send the dot; see `moxy.delivery.Delivery`."""
         upstream = self._upstream
         if self.failure is not None or upstream is None:
             return [self._failure or replies.DESTINATION_LOST] * len(self.recipients)
-        (reply,) = await upstream.commit()
+        if self._prdr or self._destination.individual:
+            return await self._finish_each(upstream, patience)
+        (reply,) = await upstream.commit(patience)
         answer = self._passed_on(upstream, reply, Phase.FINAL)
-        self.uncertain = upstream.lost is reply or upstream.lost is answer
+        if upstream.lost is reply or upstream.lost is answer:
+            self.unanswered = len(self.recipients)
         if reply.code == replies.CLOSING_CODE:
             upstream.lose(answer)
         self._release(clean=True)
         return [answer] * len(self.recipients)
+
+    async def _finish_each(self, upstream: Upstream, patience: float) -> list[Reply]:
+        """Send the dot to a destination that gives each recipient a verdict of its own."""
+        farewell = self._destination.ground.prove
+        told = Verdicts(upstream, len(self.recipients), patience, prdr=self._prdr, farewell=farewell)
+        await told.ask()
+        self.unanswered = told.unanswered
+        answers = [
+            upstream.veiled(pass_on(reply, Phase.FINAL), recipient.path.domain)
+            for recipient, reply in zip(self.recipients, told.replies, strict=True)
+        ]
+        if any(reply.code == replies.CLOSING_CODE for reply in told.replies):
+            upstream.lose(replies.DESTINATION_LOST)
+        self._release(clean=True)
+        return answers
 
     def abort(self) -> None:
         """Let the destination go without a dot; see `moxy.delivery.Delivery`."""

@@ -31,7 +31,9 @@ WRITE_AHEAD: Final = 262_144
 """Octets that may wait in us for a destination before its readers are paused: the bounded buffer of contract T22."""
 
 STALLED: Final = 120.0
-"""Seconds a destination may stay full: it takes less than 2 KB/s then. The client would wait three minutes (T37)."""
+"""Seconds a destination may stay full by default: it takes less than 2 KB/s then. The client would wait three minutes
+(T37).
+"""
 
 log = get_logger("moxy.outbound")
 
@@ -57,8 +59,6 @@ class Ground:
     """Seconds for the greeting, EHLO, MAIL, RCPT and RSET."""
     data: float = 60.0
     """Seconds for the 354."""
-    final: float = 480.0
-    """Seconds for the reply to the final dot; shorter than the client's own 10 minutes (T37)."""
     idle: float = 60.0
     """Seconds an unused connection is kept."""
     prove: float = 5.0
@@ -81,6 +81,9 @@ class Borrower(Protocol):
     flow: Flow
     """Whom to pause while the connection cannot take more content."""
 
+    stalled: float
+    """Seconds for which the connection may be unable to take more."""
+
     def park(self) -> bool:
         """Others need a connection: give this one back if the client keeps it waiting. Was it given back?"""
         ...
@@ -102,8 +105,8 @@ class Upstream(asyncio.Protocol):
     """One connection to one host of a destination."""
 
     __slots__ = (
-        "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "borrower",
-        "deadline", "greeting", "host", "lost", "quiet_since", "transactions",
+        "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "allowed",
+        "asked", "borrower", "deadline", "domains", "greeting", "host", "lost", "quiet_since", "transactions",
     )  # fmt: skip
 
     def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
@@ -122,7 +125,13 @@ class Upstream(asyncio.Protocol):
         self._veil: hiding.Veil | None = None
         self.host = host
         self.transactions = 0
-        """Transactions begun on this connection."""
+        """Transactions begun on this connection: MAIL commands."""
+        self.allowed = 0
+        """How many there may be."""
+        self.asked = 0
+        """RCPT commands of the last of them, if the destination bounds them."""
+        self.domains: set[str] = set()
+        """Those of the recipients that were named on this connection, if the destination bounds them."""
         self.quiet_since = 0.0
         """When the destination last answered what it was asked, on the loop's clock."""
         self.deadline = NEVER
@@ -147,16 +156,26 @@ class Upstream(asyncio.Protocol):
         self.request(lines, patience, answer.set)
         return answer
 
-    def commit(self) -> Answer[list[Reply]]:
-        """Send the final dot behind the content; the verdict is to be awaited."""
+    def commit(self, patience: float) -> Answer[list[Reply]]:
+        """Send the final dot behind the content; the verdict, due within `patience` seconds, is to be awaited."""
         verdict: Answer[list[Reply]] = Answer(self._loop)
-        if self.lost is not None:
-            verdict.set([self.lost])
-        else:
-            self._sender.end_of_data()
-            self._await(1, self._ground.final, verdict.set)
-            self.flush()
+        self.end_content(1, patience, verdict.set)
         return verdict
+
+    def end_content(
+        self, recipients: int, patience: float, done: Callable[[list[Reply]], None], *, prdr: bool = False
+    ) -> None:
+        """Send the final dot; `done` gets the first of the replies that the destination gives for `recipients`."""
+        if self.lost is not None:
+            done([self.lost])
+        else:
+            self._sender.end_of_data(recipients, prdr=prdr)
+            self._await(1, patience, done)
+            self.flush()
+
+    def await_reply(self, patience: float, done: Callable[[list[Reply]], None]) -> None:
+        """`done` gets the next of the replies to `end_content`."""
+        self._await(1, patience, done)
 
     def _await(self, count: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
         if not self._groups:
@@ -167,6 +186,11 @@ class Upstream(asyncio.Protocol):
     def extensions(self) -> Extensions:
         """What the destination announced."""
         return self._sender.extensions
+
+    @property
+    def spent(self) -> bool:
+        """Has it had all transactions that it may have?"""
+        return self.transactions >= self.allowed
 
     # -- content
 
@@ -256,10 +280,11 @@ class Upstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The destination does not keep up."""
         self._full = True
+        borrower = self.borrower
         if not self._groups:
-            self.deadline = self._loop.time() + STALLED
-        if self.borrower is not None:
-            self.borrower.flow.block()
+            self.deadline = self._loop.time() + (STALLED if borrower is None else borrower.stalled)
+        if borrower is not None:
+            borrower.flow.block()
 
     def resume_writing(self) -> None:
         """It does again."""

@@ -1,7 +1,10 @@
 """Hosts as a route table has them: `mail.example.org:2525`, `192.0.2.1`, `[2001:db8::1]:25`, with commas between.
 
+A server on this machine may also be a Unix socket: `unix:/run/dovecot/lmtp`.
+
 Rules: pure. Names become lower case and IPv6 addresses get their shortest spelling, so that the same hosts give equal
-routes however they were written: their recipients then share one connection and one copy.
+routes however they were written: their recipients then share one connection and one copy. The path of a socket has only
+characters that mean nothing in tables, lists, formats of logs and dbm files, so it stands as it is wherever hosts do.
 
 RFC 952, RFC 1123 §2.1 (host names; with the underscore, which container networks use), RFC 4291 §2.2, RFC 3986 §3.2.2.
 """
@@ -13,7 +16,7 @@ from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from moxy.mail.route import SMTP_PORT, Host
+from moxy.mail.route import SMTP_PORT, UNIX, Host
 from moxy.routes.wording import nearest, shown
 
 HOSTS_LIMIT: Final = 100
@@ -22,6 +25,10 @@ HOSTS_LIMIT: Final = 100
 _NAME_LIMIT: Final = 253
 """Characters in a host name: RFC 1035 §2.3.4, less the length octets of the first label and of the root."""
 
+_PATH_LIMIT: Final = 100
+"""Octets in the path of a Unix socket. Systems take 107 (unix(7)), or 103."""
+
+_PATH: Final = re.compile(r"(?:/[0-9A-Za-z_.@+-]+)+")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
@@ -45,9 +52,14 @@ def parse_hosts(text: str) -> tuple[Host, ...]:
 
 
 def parse_host(text: str) -> Host:
-    """One `host`, `host:port` or `[IPv6 address]:port`; without a port 25. Raises ValueError as `parse_hosts` does."""
+    """One `host`, `host:port` or `[IPv6 address]:port`, without a port 25; or `unix:` and a socket's path.
+
+    Raises ValueError as `parse_hosts` does.
+    """
     if not text:
         raise ValueError("expected host:port, or several with commas between")
+    if text.startswith(UNIX) and not text.removeprefix(UNIX).isdigit():
+        return Host(_path(text.removeprefix(UNIX)), 0)
     if text.startswith("["):
         name, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -74,6 +86,16 @@ def _port(text: str) -> int:
     if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
         raise ValueError(f"bad port {shown(text)}: expected a number from 1 to 65535")
     return int(text)
+
+
+def _path(text: str) -> str:
+    path = re.sub("/+", "/", text)
+    if len(path) > _PATH_LIMIT or not _PATH.fullmatch(path):
+        raise ValueError(
+            f"bad host {shown(UNIX + text)}: expected `unix:` and the absolute path of a socket, at most {_PATH_LIMIT}"
+            " letters, digits and `/ . _ - + @`"
+        )
+    return path
 
 
 def _ipv6(text: str) -> str:

@@ -4,6 +4,7 @@
     example.org         mail.example.org:2525
     bigorg.example      10.0.0.5:25, 10.0.0.6:25    # both get every message
     alice@example.org   [2001:db8::1]               # port 25
+    here.example        unix:/run/dovecot/lmtp      # a server on this machine, at a Unix socket
     .example.org        customers                   # all sub-domains; a destination of the configuration
     *                   localhost:10025
 

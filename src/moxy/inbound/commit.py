@@ -1,0 +1,70 @@
+"""The dots: given to one delivery after another, so that as much as can be stays all or nothing (contract D4, D5).
+
+Rules:
+- Who is likeliest to refuse is asked first. While nobody has the message, a refusal keeps it from all (D5).
+- Once somebody has it, all others are asked: then only their own verdicts are true.
+- Who has nobody left to deliver to, since another destination has refused all of its recipients, is not asked (D2).
+- Where the client takes a verdict for each recipient, destinations do not concern each other, and are asked at once.
+- All share one budget of time, since the client waits for all of them (T37). For whom too little is left is not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from moxy.delivery.combine import refusal
+from moxy.inbound.leg import Accepted, Leg
+
+LEAST: Final = 0.1
+"""The share of the budget that a destination must have left to answer."""
+
+Send = Callable[[Leg, float], Coroutine[Any, Any, None]]
+"""Sends the dot to a leg, waits for its verdicts (seconds at most), and concludes it."""
+
+
+async def in_order(
+    pending: Sequence[Leg], accepted: Sequence[Accepted], legs: Sequence[Leg], send: Send, budget: float
+) -> None:
+    """Ask `pending`, which are in the order of commit, of all `legs`, for a client that takes one reply."""
+    deadline = _now() + budget
+    for leg in pending:
+        somebody_has_it = any(other.accepted for other in legs)
+        if not somebody_has_it and any(other.concluded for other in legs):
+            return
+        await _ask(leg, accepted, send, deadline, budget)
+
+
+async def one_by_one(pending: Sequence[Leg], accepted: Sequence[Accepted], send: Send, budget: float) -> None:
+    """Ask all of `pending`, for a client that takes a reply for each recipient; some recipients have several legs."""
+    deadline = _now() + budget
+    for leg in pending:
+        await _ask(leg, accepted, send, deadline, budget)
+
+
+async def at_once(pending: Sequence[Leg], send: Send, budget: float) -> None:
+    """Ask all of `pending` together; no recipient has several legs."""
+    if len(pending) == 1:
+        await send(pending[0], budget)
+    else:
+        await asyncio.gather(*(send(leg, budget) for leg in pending))
+
+
+async def _ask(leg: Leg, accepted: Sequence[Accepted], send: Send, deadline: float, budget: float) -> None:
+    left = deadline - _now()
+    if left >= LEAST * budget and not _refused_by_others(leg, accepted):
+        await send(leg, left)
+
+
+def _refused_by_others(leg: Leg, accepted: Sequence[Accepted]) -> bool:
+    """Has every recipient of `leg` been refused by another destination of its own?"""
+    return all(
+        refusal([other.answer(recipient) for other in legs]) is not None
+        for _, recipient, legs in accepted
+        if leg in legs
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
