@@ -24,6 +24,11 @@ def test_a_right_configuration_is_summed_up(tmp_path: Path) -> None:
     path.write_text(
         """
         hostname = "mx.example.org"
+        [listener.mx]
+        listen = ["0.0.0.0:25", "[::]:25"]
+        [listener.inside]
+        listen = ["unix:/run/moxy/lmtp.sock"]
+        protocol = "lmtp"
         [routes.domains]
         kind = "file"
         path = "moxy.db"
@@ -48,10 +53,12 @@ def test_a_right_configuration_is_summed_up(tmp_path: Path) -> None:
         f"{path}: ok",
         "  host name mx.example.org",
         "  listener mx: 0.0.0.0:25, [::]:25",
+        "  listener inside: unix:/run/moxy/lmtp.sock, LMTP",
         f"  routes domains: file {tmp_path}/moxy.db, 2 entries",
         "  routes others: everybody to beta",
         "  relay: from 127.0.0.1, 10.* through localhost:10025",
         f"  log mail: lines in {tmp_path}/moxy.log",
+        "  ledger: 72 hours in systemd's StateDirectory, else in a temporary file",
     ]
 
 
@@ -142,3 +149,25 @@ def test_a_user_and_a_directory_that_are_not_there_are_told(tmp_path: Path) -> N
     assert result.exit_code == 1
     assert "there is no user `nobody-of-that-name`" in result.stderr
     assert f"there is no directory {tmp_path}/missing" in result.stderr
+
+
+def test_where_the_ledger_is_and_what_stands_in_its_way_is_told(directory: Path) -> None:
+    configuration = directory / "moxy.toml"
+
+    def told(ledger: str, runas: str = "") -> list[str]:
+        configuration.write_text(f'hostname = "mx.example.org"\nrunas = "{runas}"\n[ledger]\n{ledger}')
+        result = run("-c", configuration)
+        assert result.exit_code == 0
+        return [line.strip() for line in result.stdout.splitlines() if "ledger" in line]
+
+    assert told("hours = 0") == ["ledger: none"]
+    assert told('hours = 1\npath = "a.db"') == [f"ledger: 1 hour in {directory}/a.db"]
+    assert told('path = "missing/a.db"') == [
+        f"ledger: 72 hours in {directory}/missing/a.db",
+        f"note: ledger: there is no directory {directory}/missing, so nothing is remembered",
+    ]
+    directory.chmod(0o755)
+    (note,) = told('path = "a.db"', "65534:65534")[1:]
+    assert note == f"note: ledger: 65534:65534 may not write in {directory}, so nothing is remembered"
+    directory.chmod(0o777)
+    assert told('path = "a.db"', "65534:65534")[1:] == []

@@ -11,6 +11,7 @@ hostname = "mx.example.org"
 [destination.alpha]
 hosts = ["alpha:2525", "beta:25"]
 mode = "failover"
+best_effort = ["archive:25"]
 
 [routes.customers]
 kind = "file"
@@ -43,6 +44,7 @@ def test_a_route_is_told_with_table_entry_mode_hosts_and_settings(ask):
         "entry     .a.org",
         "mode      failover",
         "hosts     alpha:2525, beta:25",
+        "copies    archive:25",
         "settings  [destination.alpha]",
     ]
 

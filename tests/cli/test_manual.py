@@ -91,6 +91,9 @@ def test_the_page_of_moxy_has_every_command_and_option():
     for name in moxy.list_commands(context):
         assert f"moxy {name}" in text
         command = moxy.get_command(context, name)
+        for own in command.commands.values() if isinstance(command, click.Group) else ():
+            assert f"moxy {name} {own.name}" in text
+            assert all(spelling in text for option in options_of(own) for spelling in option.opts)
         if f"moxy{name}.8" not in manual.PAGES:
             assert all(spelling in text for option in options_of(command) for spelling in option.opts)
 

@@ -33,6 +33,9 @@ class Server:
             self.lines.append(line.rstrip(b"\r\n"))
             verb = b"." if content else line[:4].upper().strip()
             answer = self.answers.get(verb, b"250 ok\r\n")
+            if isinstance(answer, list):  # LMTP: one for each recipient; a None is the end
+                writer.write(b"".join(each for each in answer if each is not None))
+                answer = None if None in answer else b""
             if answer is None:
                 break
             writer.write(answer)
@@ -229,6 +232,64 @@ def test_a_server_that_is_not_there_is_told_in_one_line():
 
 def test_an_ipv6_server_is_shown_in_brackets():
     assert Campaign(("::1", 25), "", "", ()).place == "[::1]:25"
+
+
+LMTP = {b"EHLO": b"500 what?\r\n", b"LHLO": EHLO}
+YES, NO = b"250 2.0.0 for him\r\n", b"550 5.7.1 not her\r\n"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([YES, YES], ["250 2.0.0 for him", "250 2.0.0 for him"]),
+        ([NO, YES], ["550 5.7.1 not her", "250 2.0.0 for him"]),
+        ([YES, None], ["250 2.0.0 for him", None]),
+        ([None], [None, None]),
+    ],
+)
+def test_lmtp_has_a_verdict_for_each_recipient(verdicts, expected):
+    server = Server(LMTP | {b".": verdicts})
+    (outcome,), _ = send(server, lmtp=True)
+    assert words(outcome) == expected
+    assert server.lines[0] == b"LHLO client.test"
+    assert b"HELO client.test" not in server.lines
+
+
+def test_lmtp_has_no_verdict_for_who_was_refused_before():
+    class Choosy(Server):
+        async def serve(self, reader, writer):
+            writer.write(b"220 s\r\n")
+            for answer in (EHLO, b"250 m\r\n550 5.1.1 nobody\r\n250 r\r\n354 d\r\n", YES, b"221 bye\r\n"):
+                await reader.readuntil(
+                    {EHLO: b"test\r\n", YES: b"\r\n.\r\n", b"221 bye\r\n": b"QUIT\r\n"}.get(answer, b"DATA\r\n")
+                )
+                writer.write(answer)
+            writer.close()
+
+    (outcome,), _ = send(Choosy({}), lmtp=True)
+    assert words(outcome) == ["550 5.1.1 nobody", "250 2.0.0 for him"]
+
+
+def test_an_lmtp_server_is_not_asked_to_speak_smtp():
+    server = Server({b"LHLO": b"500 what?\r\n"})
+    (outcome,), _ = send(server, lmtp=True)
+    assert words(outcome) == ["500 what?"] * 2
+
+
+def test_a_server_may_listen_on_a_unix_socket(tmp_path):
+    outcomes = []
+    server = Server({})
+
+    async def run():
+        listener = await asyncio.start_unix_server(server.serve, tmp_path / "s")
+        await carry_out(Campaign((f"{tmp_path}/s", 0), "c.test", "", ("a@b.c",)), bytes, outcomes.append, None)
+        listener.close()
+        (tmp_path / "s").unlink(missing_ok=True)
+        with pytest.raises(MoxyError, match=f"^cannot connect to unix:{tmp_path}/s: No such file or directory$"):
+            await carry_out(Campaign((f"{tmp_path}/s", 0), "c.test", "", ("a@b.c",)), bytes, print, None)
+
+    asyncio.run(run())
+    assert outcomes[0].accepted
 
 
 def test_a_message_is_accepted_when_every_recipient_is():

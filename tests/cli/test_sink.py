@@ -10,8 +10,8 @@ import click
 import pytest
 
 from moxy.cli.sink import refusal
-from support.directories import UNPRIVILEGED, is_root
-from support.moxy_commands import Sink, moxy
+from support.directories import UNPRIVILEGED, is_root, make_writable
+from support.moxy_commands import Command, Sink, moxy
 
 ANN, BOB = "ann@client.test", "bob@one.test"
 
@@ -133,3 +133,15 @@ def test_a_refusal_must_be_one(text):
 
 def test_a_refusal_is_written_as_on_the_wire():
     assert refusal("550 5.1.1 No such user").wire == b"550 5.1.1 No such user\r\n"
+
+
+def test_it_speaks_lmtp_and_listens_on_a_unix_socket(directory):
+    place = f"unix:{make_writable(directory)}/sink.sock"
+    with Command(directory, "sink", "--lmtp", "--listen", place, "--refuse", "rcpt", "550 5.1.1 Not today") as sink:
+        sink.wait_for(f"listening on {place}")
+        sent = moxy("send", "--lmtp", "--server", place, "--to", BOB)
+        assert sent.returncode == 1
+        assert "LMTP Moxy sink" in sent.stdout.decode()
+        assert "5.1.1 Not today" in sent.stderr.decode()
+        assert sink.stop() == 0
+    assert not (directory / "sink.sock").exists()

@@ -38,7 +38,7 @@ def test_a_complete_file_becomes_the_same_as_its_toml() -> None:
         banner          "ESMTP at your service"
         runas           nobody
         allowRelayFrom  127.0.0.1, 192.168.*.*
-        sendRelayTo     localhost:10025,other.example:25
+        sendRelayTo     localhost:10025,unix:/run/relay,other.example:25
         dbtype          file
         dbname          /usr/local/moxy/moxy.db
         logtype         filelog
@@ -54,7 +54,7 @@ def test_a_complete_file_becomes_the_same_as_its_toml() -> None:
         listen = ["127.0.0.1:2525", "[::1]:2525"]
         [relay]
         allow_from = ["127.0.0.1", "192.168.*.*"]
-        send_to = ["localhost:10025", "other.example:25"]
+        send_to = ["localhost:10025", "unix:/run/relay", "other.example:25"]
         [routes.db]
         kind = "file"
         path = "/usr/local/moxy/moxy.db"
@@ -215,3 +215,11 @@ def test_any_text_is_a_configuration_or_a_list_of_problems(text: str) -> None:
     else:
         found = []
     assert all(problem.line <= text.count("\n") + 1 for problem in found)
+
+
+def test_a_unix_socket_is_listened_on_beside_the_port() -> None:
+    config = conf("dbname a\nlisten 127.0.0.1, unix:/run/moxy/smtp.sock\nport 26\nspread first")
+    assert config.listener["mx"].listen == (Endpoint("127.0.0.1", 26), Endpoint("/run/moxy/smtp.sock", 0))
+    assert config.spread == "first"
+    (problem,) = problems("dbname a\nlisten unix:moxy.sock")
+    assert problem.startswith(":2: listen: expected ")

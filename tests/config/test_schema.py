@@ -25,6 +25,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert defaults.limits.model_dump() == {
         "message_size": 50 * 2**20,
         "recipients": 1000,
+        "transactions": 0,
+        "domains": 0,
         "hops": 50,
         "bad_commands": 10,
         "sessions": 10_000,
@@ -46,11 +48,14 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "drain": 30,
     }
     assert defaults.delivery.model_dump() == {
+        "protocol": "smtp",
         "lease": "transaction",
         "connections": 40,
         "transactions": 100,
         "eight_bit": "refuse",
     }
+    assert (defaults.listener["mx"].protocol, defaults.listener["mx"].socket_mode) == ("smtp", 0o660)
+    assert defaults.spread == "fan-out"
     assert defaults.hide_destinations
     assert defaults.banner == "ESMTP Moxy"
 
@@ -78,6 +83,25 @@ def test_a_destination_becomes_a_route_that_names_its_settings() -> None:
     loaded = config(destination={"alpha": {"hosts": ["a.example:25*2", "b.example"], "mode": "balance"}})
     route = Route((Host("a.example", 25, 2), Host("b.example")), Mode.BALANCE, "alpha")
     assert loaded.destination_routes() == {"alpha": route}
+
+
+def test_a_destination_tells_its_route_who_gets_a_copy_besides() -> None:
+    loaded = config(destination={"alpha": {"hosts": ["a.example"], "best_effort": ["b.example", "unix:/run/c"]}})
+    copies = (Host("b.example"), Host("/run/c", 0))
+    assert loaded.destination_routes() == {"alpha": Route((Host("a.example"),), Mode.ALL, "alpha", copies)}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"destination": {"alpha": {"hosts": ["a:24", "unix:/run/b"], "protocol": "lmtp"}}},
+        {"delivery": {"protocol": "lmtp"}, "destination": {"alpha": {"hosts": ["a"], "protocol": "smtp"}}},
+        {"delivery": {"protocol": "lmtp"}, "routes": {"all": {"kind": "nodb", "hosts": ["unix:/run/b"]}}},
+        {"destination": {"alpha": {"hosts": ["unix:/run/b"], "protocol": "smtp"}}},
+    ],
+)
+def test_lmtp_is_spoken_anywhere_but_on_port_25(sections: dict[str, Any]) -> None:
+    config(**sections)
 
 
 def test_a_table_for_everybody_names_hosts_or_one_destination() -> None:
@@ -122,7 +146,36 @@ def test_relayed_mail_goes_to_the_first_host_that_answers() -> None:
             },
             ("hosts", 1),
         ),
+        ({"destination": {"alpha": {"hosts": ["a", "B:26"], "best_effort": ["c", "b:26"]}}}, ("best_effort", 1)),
+        ({"destination": {"alpha": {"hosts": ["unix:/a"], "best_effort": ["unix://a"]}}}, ("best_effort", 0)),
+        (
+            {"destination": {"alpha": {"hosts": ["a"], "mode": "balance", "best_effort": ["b:25*2"]}}},
+            ("best_effort", 0),
+        ),
+        (
+            {"destination": {"alpha": {"hosts": ["a:24", "b"], "protocol": "lmtp"}}},
+            ("destination", "alpha", "hosts", 1),
+        ),
+        (
+            {"destination": {"alpha": {"hosts": ["a:24"], "protocol": "lmtp", "best_effort": ["b"]}}},
+            ("destination", "alpha", "best_effort", 0),
+        ),
+        (
+            {"delivery": {"protocol": "lmtp"}, "destination": {"alpha": {"hosts": ["a"]}}},
+            ("destination", "alpha", "hosts", 0),
+        ),
+        (
+            {"delivery": {"protocol": "lmtp"}, "routes": {"all": {"kind": "nodb", "hosts": ["a:24", "b"]}}},
+            ("routes", "all", "hosts", 1),
+        ),
+        (
+            {"delivery": {"protocol": "lmtp"}, "relay": {"allow_from": ["10.*"], "send_to": ["a"]}},
+            ("relay", "send_to", 0),
+        ),
         ({"listener": {"a": {"listen": ["*:25"]}, "b": {"listen": ["*:26", "*:25"]}}}, ("b", "listen", 1)),
+        ({"listener": {"a": {"listen": ["unix:/a"]}, "b": {"listen": ["unix:/a"]}}}, ("b", "listen", 0)),
+        ({"listener": {"a": {"listen": ["*:24", "*:25"], "protocol": "lmtp"}}}, ("listen", 1)),
+        ({"listener": {"a": {"protocol": "lmtp"}}}, ("listen", 0)),
     ],
 )
 def test_contradictions_are_blamed_on_a_key(sections: dict[str, Any], path: tuple[str | int, ...]) -> None:
@@ -138,7 +191,18 @@ def test_port_zero_may_come_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [{"listener": {}}, {"banner": "ü"}, {"banner": "x" * 201}, {"runas": "a:b:c"}, {"runas": "a b"}]
+    "section",
+    [
+        {"spread": "all"},
+        {"limits": {"transactions": -1}},
+        {"limits": {"domains": 1_000_000}},
+        {"listener": {"a": {"socket_mode": "rw-"}}},
+        {"listener": {}},
+        {"banner": "ü"},
+        {"banner": "x" * 201},
+        {"runas": "a:b:c"},
+        {"runas": "a b"},
+    ],
 )
 def test_what_cannot_be_used_is_refused(section: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -26,6 +26,8 @@ ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries
         ("[2001:0DB8::1]:25", Host("2001:db8::1", 25)),
         ("mail.example.org:25*3", Host("mail.example.org", 25, 3)),
         ("[::1]:25*10", Host("::1", 25, 10)),
+        ("unix:/run/dovecot/lmtp", Host("/run/dovecot/lmtp", 0)),
+        (" unix:/run/dovecot/lmtp*3", Host("/run/dovecot/lmtp", 0, 3)),
     ],
 )
 def test_hosts(text: str, host: Host) -> None:
@@ -47,6 +49,8 @@ def test_what_is_no_host_is_refused(value: object) -> None:
         ("[::]:25", Endpoint("::", 25)),
         ("*:2525", Endpoint("*", 2525)),
         ("localhost:0", Endpoint("localhost", 0)),
+        ("unix:/run/moxy/lmtp.sock", Endpoint("/run/moxy/lmtp.sock", 0)),
+        ("unix:/" + 99 * "a", Endpoint("/" + 99 * "a", 0)),
     ],
 )
 def test_endpoints_are_read_and_shown_alike(text: str, endpoint: Endpoint) -> None:
@@ -54,10 +58,37 @@ def test_endpoints_are_read_and_shown_alike(text: str, endpoint: Endpoint) -> No
     assert str(endpoint) == text
 
 
-@pytest.mark.parametrize("value", ["", "25", ":25", "*", "*:", "*:65536", "0.0.0.0", "::1", "[::]", "**:25", "a:²", 25])
+@pytest.mark.parametrize(
+    "value",
+    ["", "25", ":25", "*", "*:", "*:65536", "0.0.0.0", "::1", "[::]", "**:25", "a:²", 25]
+    + [
+        f"unix:{path}"
+        for path in ("", "/", "run", "//a b", "/a,b", "/a*", "/" + 100 * "a", "/\t", "/" + 50 * "ü", "/\ud800")
+    ],
+)
 def test_what_is_no_endpoint_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         values.endpoint(value)
+
+
+@given(st.text().map("unix:/".__add__))
+def test_any_unix_socket_is_refused_or_read_back(text: str) -> None:
+    try:
+        endpoint = values.endpoint(text)
+    except ValueError:
+        return
+    assert values.endpoint(str(endpoint)) == endpoint
+    assert len(endpoint.host.encode()) <= 100
+
+
+def test_modes_are_octal() -> None:
+    assert [values.mode(text) for text in ("0660", "666", " 0600 ")] == [0o660, 0o666, 0o600]
+
+
+@pytest.mark.parametrize("value", ["", "66", "0o660", "0888", "01777", 660, 0o660, None])
+def test_what_is_no_mode_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="octal"):
+        values.mode(value)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +181,7 @@ def test_names_cannot_be_taken_for_hosts(value: object) -> None:
 
 
 READERS = [values.host, values.endpoint, values.size, values.duration, values.client, values.name, values.hostname]
-READERS += [values.mailbox, values.line]
+READERS += [values.mailbox, values.line, values.mode]
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)

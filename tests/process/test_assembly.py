@@ -20,11 +20,14 @@ from moxy.smtp.address import ForwardPath
 CONFIGURATION = """
 hostname = "mx.moxy.test"
 banner = "ESMTP at your service"
+spread = "first"
 postmaster = "help@moxy.test"
 
 [limits]
 message_size = "1MB"
 recipients = 200
+transactions = 7
+domains = 3
 
 [timeouts]
 command = "7m"
@@ -34,6 +37,8 @@ drain = "3s"
 hosts = ["127.0.0.1:2501", "127.0.0.1:2502"]
 mode = "failover"
 lease = "session"
+protocol = "lmtp"
+best_effort = ["127.0.0.1:2503"]
 
 [routes.table]
 kind = "file"
@@ -77,7 +82,10 @@ def test_the_settings_of_the_listener_are_the_configured_ones(directory, loop):
         "ESMTP at your service",
         "help@moxy.test",
     )
-    assert (service.bounds.message_size, service.bounds.recipients) == (10**6, 200)
+    bounds = service.bounds
+    assert (bounds.message_size, bounds.recipients, bounds.transactions, bounds.domains) == (10**6, 200, 7, 3)
+    assert service.ehlo.lines[-1] == "LIMITS RCPTMAX=200 MAILMAX=7 RCPTDOMAINMAX=3"
+    assert service.spread_first
     assert service.patience.command == 420
     assert parts.drain == 3
     parts.recorder.close()
@@ -85,7 +93,8 @@ def test_the_settings_of_the_listener_are_the_configured_ones(directory, loop):
 
 def test_routes_and_relay_are_asked_as_configured(directory, loop):
     parts = assembled(directory, loop)
-    alpha = Route((Host("127.0.0.1", 2501), Host("127.0.0.1", 2502)), Mode.FAILOVER, "alpha")
+    hosts, copies = (Host("127.0.0.1", 2501), Host("127.0.0.1", 2502)), (Host("127.0.0.1", 2503),)
+    alpha = Route(hosts, Mode.FAILOVER, "alpha", copies)
     assert found(loop, parts, "bob@one.test") == alpha
     assert found(loop, parts, "bob@two.test") is None
     assert parts.service.relay("10.1.2.3") == Route((Host("127.0.0.1", 2599),), Mode.FAILOVER)
@@ -98,8 +107,12 @@ def test_a_destination_has_the_settings_of_its_section(directory, loop):
     route = found(loop, parts, "bob@one.test")
     (destination,) = parts.directory.destinations(route)
     assert destination.settings.lease == "session"
+    assert destination.individual
+    (copy,) = parts.directory.copies(route)
+    assert copy.settings == destination.settings
     (relay,) = parts.directory.destinations(parts.service.relay("10.1.2.3"))
     assert relay.settings.lease == "transaction"
+    assert not relay.individual
     parts.recorder.close()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 
 import pytest
 
 from moxy.config.load import loads
 from moxy.errors import MoxyError
-from moxy.process import serving
+from moxy.net import listening
 from moxy.process.listeners import Listeners
+from moxy.process.privileges import identity
+from support.directories import UNPRIVILEGED, is_root
 from support.ports import free_port
 
 
@@ -19,7 +23,7 @@ def configured(*places):
 
 
 def places(listeners):
-    return [serving.place(listener) for listener in listeners.sockets]
+    return [listening.place(listener.socket) for listener in listeners.all]
 
 
 @pytest.fixture
@@ -62,10 +66,10 @@ def test_all_are_bound_or_none(ports):
 def test_what_two_configurations_share_stays_open(ports):
     one, two, three = ports
     listeners = Listeners(configured(one, two))
-    kept = listeners.sockets[1]
+    kept = listeners.all[1].socket
     with listeners.changed(configured(two, three)):
         assert places(listeners) == [two, three]
-    assert listeners.sockets[0] is kept
+    assert listeners.all[0].socket is kept
     assert places(listeners) == [two, three]
     assert not is_bound(one)
     listeners.close()
@@ -84,10 +88,10 @@ def test_a_process_of_the_new_configuration_parts_with_what_leaves(ports):
 def test_what_fails_changes_nothing(ports):
     one, two, three = ports
     listeners = Listeners(configured(one, two))
-    before = listeners.sockets
+    before = listeners.all
     with pytest.raises(RuntimeError), listeners.changed(configured(two, three)):
         raise RuntimeError
-    assert listeners.sockets == before
+    assert listeners.all == before
     assert is_bound(one)
     assert not is_bound(three)
     listeners.close()
@@ -101,4 +105,110 @@ def test_a_new_place_that_is_taken_changes_nothing(ports):
             raise AssertionError("never reached")
     assert places(listeners) == [ports[0]]
     assert not is_bound(ports[1])
+    listeners.close()
+
+
+# -- protocols, and Unix sockets
+
+
+def spoken(listeners):
+    return [(listening.place(listener.socket), listener.lmtp) for listener in listeners.all]
+
+
+def two(smtp, lmtp, more=""):
+    return loads(
+        f'[listener.a]\nlisten = ["{smtp}"]\n[listener.b]\nlisten = ["{lmtp}"]\nprotocol = "lmtp"\n{more}', "x", "toml"
+    )
+
+
+def test_each_socket_has_the_protocol_of_its_listener(ports, tmp_path):
+    listeners = Listeners(two(ports[0], f"unix:{tmp_path}/a"))
+    assert spoken(listeners) == [(ports[0], False), (f"unix:{tmp_path}/a", True)]
+    listeners.close()
+
+
+def test_two_listeners_on_port_0_have_their_own_protocols():
+    listeners = Listeners(two("127.0.0.1:0", "127.0.0.1:0"))
+    assert [listener.lmtp for listener in listeners.all] == [False, True]
+    assert len(set(places(listeners))) == 2
+    listeners.close()
+
+
+def test_a_socket_that_stays_may_change_its_protocol(ports):
+    one, other, _ = ports
+    listeners = Listeners(two(one, other))
+    kept = [listener.socket for listener in listeners.all]
+    with pytest.raises(RuntimeError), listeners.changed(two(other, one)):
+        raise RuntimeError
+    assert spoken(listeners) == [(one, False), (other, True)]
+    with listeners.changed(two(other, one)):
+        pass
+    assert spoken(listeners) == [(other, False), (one, True)]
+    assert {listener.socket for listener in listeners.all} == set(kept)
+    listeners.close()
+
+
+def inode(path):
+    return path.lstat().st_ino
+
+
+def test_the_file_of_a_unix_socket_goes_with_who_made_it(tmp_path):
+    path = tmp_path / "new" / "a"
+    listeners = Listeners(configured(f"unix:{path}"))
+    assert path.is_socket()
+    listeners.close()
+    assert not path.exists()
+    assert path.parent.exists()
+
+
+def test_a_unix_socket_survives_a_reload_and_gets_its_new_mode(tmp_path):
+    path = tmp_path / "a"
+    listeners = Listeners(configured(f"unix:{path}"))
+    before = inode(path)
+    with listeners.changed(loads(f'[listener.z]\nlisten = ["unix:{path}"]\nsocket_mode = "0600"', "x", "toml")):
+        pass
+    assert inode(path) == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    listeners.close()
+
+
+def test_a_worker_parts_with_a_unix_socket_and_its_file_stays_until_the_reload_is_done(tmp_path):
+    old, new = tmp_path / "a", tmp_path / "b"
+    listeners = Listeners(configured(f"unix:{old}"))
+    with pytest.raises(RuntimeError), listeners.changed(configured(f"unix:{new}")):
+        raise RuntimeError
+    assert old.is_socket()
+    assert not new.exists()
+    with listeners.changed(configured(f"unix:{new}")):
+        child = os.fork()
+        if child == 0:
+            listeners.close_leaving()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert old.is_socket()
+    assert not old.exists()
+    listeners.close()
+    assert not new.exists()
+
+
+def test_where_one_cannot_be_bound_no_file_stays(tmp_path):
+    (tmp_path / "b").write_text("precious")
+    with pytest.raises(MoxyError, match="something else than a socket"):
+        Listeners(configured(f"unix:{tmp_path}/a", f"unix:{tmp_path}/b"))
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "b").read_text() == "precious"
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MoxyError, match=f"^cannot listen on unix:{tmp_path}/file/a/b: "):
+        Listeners(configured(f"unix:{tmp_path}/file/a/b"))
+
+
+@pytest.mark.skipif(not is_root(), reason="only root can give a file away")
+def test_who_will_serve_owns_socket_and_directory(tmp_path):
+    user = identity(UNPRIVILEGED)
+    listeners = Listeners(configured(f"unix:{tmp_path}/new/a"), user)
+    for path in (tmp_path / "new", tmp_path / "new" / "a"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (user.uid, user.gid)
     listeners.close()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 from structlog.testing import capture_logs
 
 from moxy.accounting.record import Outcome
+from moxy.net import listening
+from moxy.net.listening import Listener
 from moxy.net.overhearing import overheard
 from moxy.process import serving
 from support.destination import Act, Phase, running_destination
@@ -20,17 +23,12 @@ def listener() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def test_a_place_is_written_as_people_do() -> None:
-    with listener() as bound:
-        assert serving.place(bound) == f"127.0.0.1:{bound.getsockname()[1]}"
-
-
 @scenario
 async def test_clients_are_served_until_it_stops() -> None:
     async with running_relay({}) as relay:
         bound = listener()
         port = bound.getsockname()[1]
-        servers = await serving.accept(relay.service, [bound])
+        servers = await serving.accept(relay.service, [Listener(bound)])
         client = await Client.connect(port)
         assert (await client.reply()).startswith("220 ")
         await serving.stop(relay.service, servers, 1)
@@ -41,7 +39,7 @@ async def test_clients_are_served_until_it_stops() -> None:
 async def test_who_is_cut_off_is_on_record_before_it_has_stopped() -> None:
     async with running_destination() as destination, running_relay(route(destination.port)) as relay:
         bound = listener()
-        servers = await serving.accept(relay.service, [bound])
+        servers = await serving.accept(relay.service, [Listener(bound)])
         client = await Client.connect(bound.getsockname()[1])
         assert (await client.reply()).startswith("220 ")
         await client.ask("EHLO client.test")
@@ -82,7 +80,7 @@ async def test_who_retires_lets_sessions_go_on_and_takes_no_new_ones() -> None:
     async with running_relay({}) as relay:
         bound = listener()
         port = bound.getsockname()[1]
-        servers = await serving.accept(relay.service, [bound])
+        servers = await serving.accept(relay.service, [Listener(bound)])
         client = await Client.connect(port)
         assert (await client.reply()).startswith("220 ")
         retiring = asyncio.ensure_future(serving.retire(relay.service, servers, asyncio.Event(), 60))
@@ -96,7 +94,7 @@ async def test_who_retires_lets_sessions_go_on_and_takes_no_new_ones() -> None:
 async def test_who_retires_stops_when_told_to() -> None:
     async with running_relay({}) as relay:
         bound = listener()
-        servers = await serving.accept(relay.service, [bound])
+        servers = await serving.accept(relay.service, [Listener(bound)])
         client = await Client.connect(bound.getsockname()[1])
         assert (await client.reply()).startswith("220 ")
         stop = asyncio.Event()
@@ -112,10 +110,52 @@ async def test_a_dialogue_is_overheard_if_somebody_listens() -> None:
     async with running_destination() as destination, running_relay(route(destination.port)) as relay:
         relay.service.overhear = overheard("client", "S")
         bound = listener()
-        servers = await serving.accept(relay.service, [bound])
+        servers = await serving.accept(relay.service, [Listener(bound)])
         with capture_logs() as told:
             client = await Client.connect(bound.getsockname()[1])
             assert (await client.reply()).startswith("220 ")
             await client.ask("EHLO client.test")
         assert {"C": "EHLO client.test"}.items() <= told[2].items()
         await serving.stop(relay.service, servers, 0)
+
+
+@scenario
+async def test_each_listener_speaks_its_own_protocol(tmp_path: Path) -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        smtp = listener()
+        lmtp, _ = listening.bind_unix(f"{tmp_path}/lmtp")
+        servers = await serving.accept(relay.service, [Listener(smtp), Listener(lmtp, lmtp=True)])
+        client = await Client.connect(smtp.getsockname()[1])
+        assert (await client.reply()) == "220 mx.moxy.test ESMTP Moxy"
+        assert (await client.ask("LHLO client.test")).startswith("500")
+        _, near = await asyncio.get_running_loop().create_unix_connection(Client, f"{tmp_path}/lmtp")
+        assert (await near.reply()) == "220 mx.moxy.test LMTP Moxy"
+        assert (await near.ask("EHLO client.test")).startswith("500")
+        assert (await near.ask("LHLO client.test")).startswith("250-")
+        assert (await near.deliver(["a@one.test"])).startswith("250")
+        (message,) = destination.messages
+        assert message.content.startswith(b"Received: from client.test\r\n\tby mx.moxy.test with LMTP id ")
+        assert [(record.client, record.client_port) for record in relay.records] == [("", 0)]
+        await client.leave()
+        await near.leave()
+        await serving.stop(relay.service, servers, 1)
+        assert (tmp_path / "lmtp").is_socket()  # who serves has not made it
+
+
+@scenario
+async def test_a_client_that_has_bound_its_own_unix_socket_has_no_address_either(tmp_path: Path) -> None:
+    async with running_relay({}) as relay:
+        relay.service.relay = {"/": route(9), "unix": route(9)}.get
+        bound, _ = listening.bind_unix(f"{tmp_path}/smtp")
+        servers = await serving.accept(relay.service, [Listener(bound)])
+        own = socket.socket(socket.AF_UNIX)
+        own.bind(f"{tmp_path}/client")
+        own.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(own, f"{tmp_path}/smtp")
+        _, client = await loop.create_unix_connection(Client, sock=own)
+        assert (await client.reply()).startswith("220 ")
+        await client.ask("EHLO client.test")
+        assert (await client.begin(["a@far.test"]))[0].startswith("550 5.7.1")
+        await client.leave()
+        await serving.stop(relay.service, servers, 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import smtplib
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,10 @@ from moxy.config.load import loads
 from moxy.errors import MoxyError
 from moxy.process import start
 from moxy.process.listeners import Listeners
-from support.directories import is_root
-from support.moxy_commands import Sink, as_unprivileged, moxy, written
+from support.directories import is_root, make_writable
+from support.moxy_commands import Command, Sink, as_unprivileged, moxy, written
 from support.moxy_process import running
+from support.ports import free_port
 
 needs_root = pytest.mark.skipif(not is_root(), reason="only root may do that at all")
 TABLE = "one.test 127.0.0.1:9\n"
@@ -108,4 +112,91 @@ def test_the_port_of_every_listener_can_be_told_on_the_command_line():
         "127.0.0.1:2525",
         "[::1]:2525",
         "*:2525",
+    ]
+
+
+LMTP = """
+[listener.near]
+listen = ["unix:{socket}"]
+protocol = "lmtp"
+"""
+
+
+def with_lmtp(directory, port):
+    """The configuration of a Moxy before a server on `port` of loopback, with its own port, and its socket for LMTP."""
+    home = make_writable(directory / "run")
+    socket = home / "lmtp.sock"
+    configuration, own_port = written(directory, f"one.test 127.0.0.1:{port}\n", LMTP.format(socket=socket))
+    return configuration, own_port, socket
+
+
+def sent(socket, *options):
+    result = moxy("send", "--server", f"unix:{socket}", "--lmtp", "--to", "bob@one.test", *options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.decode()
+
+
+def test_both_protocols_are_served_side_by_side_also_after_a_reload(directory):
+    (directory / "run").mkdir()
+    with Sink(directory) as sink:
+        configuration, port, socket = with_lmtp(directory, sink.port)
+        with running(configuration, port) as served:
+            assert stat.S_IMODE(socket.stat().st_mode) == 0o660
+            served.wait_until(lambda: f'"unix:{socket}"' in served.text(), "the word where it listens")
+            dialogue = sent(socket, "--subject", "one", "--to", "eve@one.test")
+            assert "C: LHLO " in dialogue
+            assert "accepted for 2 of 2 recipients" in dialogue
+            before = socket.stat().st_ino
+            os.kill(served.pid, signal.SIGHUP)
+            served.wait_until(lambda: '"reloaded"' in served.text(), "the reload")
+            sent(socket, "--subject", "two")
+            assert socket.stat().st_ino == before
+            with smtplib.SMTP("127.0.0.1", port) as client:
+                client.sendmail("ann@a.test", "bob@one.test", b"Subject: three\r\n\r\n")
+            text = configuration.read_text()
+            configuration.write_text(text.replace(str(socket), f"{socket}.new"))
+            os.kill(served.pid, signal.SIGHUP)
+            served.wait_until(lambda: served.text().count('"reloaded"') == 2, "the second reload")
+            assert not socket.exists()
+            sent(f"{socket}.new", "--subject", "four")
+        assert not list(socket.parent.iterdir())
+        for subject in ("one", "two", "three", "four"):
+            sink.wait_for(f": {subject}")
+
+
+def test_the_socket_of_a_moxy_that_was_killed_is_taken_over_and_that_of_a_living_one_is_not(directory):
+    (directory / "run").mkdir()
+    configuration, _, socket = with_lmtp(directory, 9)
+    with Command(directory, "-c", str(configuration)) as killed:
+        killed.wait_for('"ready"')
+        assert refused(configuration, "-p", str(free_port())) == (
+            f"moxy: cannot listen on unix:{socket}: Address already in use"
+        )
+        killed.stop(signal.SIGKILL)
+    assert socket.is_socket()
+    with Command(directory, "-c", str(configuration)) as moxy_again:
+        moxy_again.wait_for('"ready"')
+        assert moxy_again.stop() == 0
+    assert not socket.exists()
+
+
+def test_what_is_no_socket_stays(directory):
+    (directory / "run").mkdir()
+    configuration, _, socket = with_lmtp(directory, 9)
+    socket.write_text("precious")
+    assert refused(configuration) == f"moxy: cannot listen on unix:{socket}: there is something else than a socket"
+    assert socket.read_text() == "precious"
+
+
+def test_ports_told_on_the_command_line_are_smtps():
+    config = loads(
+        '[listener.a]\nlisten = ["127.0.0.1:1", "unix:/a"]\n'
+        '[listener.b]\nlisten = ["127.0.0.1:24"]\nprotocol = "lmtp"\n',
+        "x",
+        "toml",
+    )
+    changed = start.with_port(config, 2525)
+    assert [[str(end) for end in section.listen] for section in changed.listener.values()] == [
+        ["127.0.0.1:2525", "unix:/a"],
+        ["127.0.0.1:24"],
     ]

@@ -26,6 +26,7 @@ SUBCOMMANDS: Final = (
     "makedbm",
     "stats",
     "logalyze",
+    "ledger",
     "send",
     "sink",
     "demo",

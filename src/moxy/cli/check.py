@@ -23,7 +23,7 @@ from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
 from moxy.gdbm import LibraryMissing
 from moxy.gdbm.library import library
-from moxy.process.privileges import identity
+from moxy.process.privileges import identity, may_write
 from moxy.process.tables import named_tables
 from moxy.routes import RouteTable
 from moxy.routes.dbm import DbmTable, entry_problems
@@ -82,7 +82,8 @@ def summary(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     """What the configuration amounts to, in a few lines."""
     yield f"host name {config.hostname}"
     for name, listener in config.listener.items():
-        yield f"listener {name}: {_listed(listener.listen)}"
+        spoken = ", LMTP" if listener.protocol == "lmtp" else ""
+        yield f"listener {name}: {_listed(listener.listen)}{spoken}"
     if config.workers > 1:
         yield f"workers: {config.workers}"
     for name, section in config.routes.items():
@@ -95,6 +96,7 @@ def summary(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
         yield "relay: for nobody"
     logs = [f"log {name}: {_place(log, config)}" for name, log in config.log.items() if not isinstance(log, NoLog)]
     yield from logs or ["log: none"]
+    yield f"ledger: {_ledger(config)}"
 
 
 def _source(section: Routes | Foreign, table: RouteTable) -> str:
@@ -119,6 +121,12 @@ def _place(log: Log | Foreign, config: Config) -> str:
     return "; ".join(places)
 
 
+def _ledger(config: Config) -> str:
+    hours = config.ledger.hours
+    place = config.ledger.path or "systemd's StateDirectory, else in a temporary file"
+    return f"{hours:,} {'hour' if hours == 1 else 'hours'} in {place}" if hours else "none"
+
+
 def _listed(items: Iterable[object]) -> str:
     return ", ".join(str(item) for item in items)
 
@@ -133,6 +141,16 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     for name, log in config.log.items():
         if isinstance(log, LineLog):
             yield from (f"log {name}: {text}" for text in _doubts(log))
+    if config.ledger.hours and config.ledger.path is not None:
+        yield from _obstacles(config.ledger.path.parent, config.runas)
+
+
+def _obstacles(directory: Path, runas: str) -> Iterator[str]:
+    """Why there will be no ledger: mail goes on without."""
+    if not directory.is_dir():
+        yield f"ledger: there is no directory {directory}, so nothing is remembered"
+    elif not may_write(directory, identity(runas) if runas else None):
+        yield f"ledger: {runas or 'the user of Moxy'} may not write in {directory}, so nothing is remembered"
 
 
 def _doubts(log: LineLog) -> Iterator[str]:

@@ -26,7 +26,8 @@ from moxy.cli.receiving import SinkServer, unprivileged
 from moxy.config.load import loads
 from moxy.config.schema import Config
 from moxy.net import listening
-from moxy.process import privileges, serving, start
+from moxy.net.listening import Listener
+from moxy.process import privileges, start
 from moxy.process.listeners import Listeners
 from moxy.process.privileges import Identity
 
@@ -66,12 +67,12 @@ def demo(port: int) -> None:
     sinks = dict(zip(DOMAINS, listening.bind((LOOPBACK, 0) for _ in DOMAINS), strict=True))
     with _directory(user) as directory:
         config = _configure(directory, port, sinks)
-        sockets = Listeners(config).sockets
-        click.echo(_welcome(sockets[0], sinks))
-        with _running(sinks, sockets, user):
+        listeners = Listeners(config).all
+        click.echo(_welcome(listeners[0].socket, sinks))
+        with _running(sinks, [listener.socket for listener in listeners], user):
             if user is not None:
                 privileges.drop(user)
-            start.serve(config, sockets)
+            start.serve(config, listeners)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def _directory(user: Identity | None) -> Iterator[Path]:
 
 def _configure(directory: Path, port: int, sinks: Mapping[str, socket.socket]) -> Config:
     """Write the route table, and make the configuration that names it."""
-    lines = [f"{domain} {serving.place(listener)}\n" for domain, listener in sinks.items()]
+    lines = [f"{domain} {listening.place(listener)}\n" for domain, listener in sinks.items()]
     table = directory / "moxy.db"
     table.write_text("".join(lines))
     table.chmod(0o644)
@@ -100,7 +101,7 @@ def _welcome(listener: socket.socket, sinks: Mapping[str, socket.socket]) -> str
     return WELCOME.format(
         address=address,
         port=port,
-        routes="".join(f"  {domain} -> a sink on {serving.place(sink)}\n" for domain, sink in sinks.items()),
+        routes="".join(f"  {domain} -> a sink on {listening.place(sink)}\n" for domain, sink in sinks.items()),
         server="" if port == 2525 else f"--server {address}:{port} ",
         first=DOMAINS[0],
         second=DOMAINS[1],
@@ -119,7 +120,7 @@ def _running(sinks: Mapping[str, socket.socket], ours: list[socket.socket], user
             os.close(held)
             for other in (*ours, *(sink for sink in sinks.values() if sink is not listener)):
                 other.close()
-            _become_sink(SinkServer(domain, [listener]), lifeline, user)
+            _become_sink(SinkServer(domain, [Listener(listener)]), lifeline, user)
         children.append(child)
     os.close(lifeline)
     for listener in sinks.values():

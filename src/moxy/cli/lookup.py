@@ -109,5 +109,6 @@ def describe(finding: Finding) -> list[str]:
         f"entry     {finding.entry}",
         f"mode      {route.mode}",
         f"hosts     {', '.join(str(host) for host in route.hosts)}",
+        *([f"copies    {', '.join(str(host) for host in route.best_effort)}"] if route.best_effort else []),
         f"settings  {f'[destination.{route.settings}]' if route.settings else '[delivery]'}",
     ]

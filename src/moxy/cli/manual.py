@@ -60,17 +60,27 @@ def _described(program: str) -> Iterator[str]:
 
 def _commands(argument: str) -> Iterator[str]:
     del argument
-    parent = _context("moxy")
-    for name in moxy.list_commands(parent):
-        command = moxy.get_command(parent, name)
-        assert command is not None  # noqa: S101 - the group has just named it
-        context = click.Context(command, parent, info_name=name, **command.context_settings)
-        yield roff.subsection(" ".join(["moxy", name, *command.collect_usage_pieces(context)]))
-        if f"moxy{name}.8" in PAGES:
-            yield from roff.paragraph(f"The same as moxy{name}(8).")
+    for context in _subcommands(_context("moxy")):
+        command = context.command
+        yield roff.subsection(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
+        if f"moxy{context.info_name}.8" in PAGES:
+            yield from roff.paragraph(f"The same as moxy{context.info_name}(8).")
         else:
             yield from _help(command)
             yield from _entries(context, _own_options(context))
+
+
+def _subcommands(parent: click.Context) -> Iterator[click.Context]:
+    """The commands of a group, each followed by its own."""
+    group = parent.command
+    assert isinstance(group, click.Group)  # noqa: S101 - nobody asks for those of another command
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
+        assert command is not None  # noqa: S101 - the group has just named it
+        context = click.Context(command, parent, info_name=name, **command.context_settings)
+        yield context
+        if isinstance(command, click.Group):
+            yield from _subcommands(context)
 
 
 def _directives(argument: str) -> Iterator[str]:

@@ -18,7 +18,6 @@ import codecs
 import json
 import os
 import signal
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,7 +30,9 @@ from moxy.accounting.recorder import Recorder
 from moxy.delivery.sink import HEADER_LIMIT, SinkDestination, SinkDirectory, SinkMessage
 from moxy.inbound.service import Service
 from moxy.mail import Host, Route
+from moxy.net import listening
 from moxy.net.deadlines import Sweeper
+from moxy.net.listening import Listener
 from moxy.process import preload, privileges, serving  # noqa: F401 - importing `preload` is its use
 from moxy.process.privileges import Identity
 from moxy.routes.static import StaticTable
@@ -65,7 +66,7 @@ class SinkServer:
 
     label: str
     """What its lines begin with."""
-    sockets: Sequence[socket.socket]
+    listeners: Sequence[Listener]
     refusals: Mapping[Phase, Reply] = field(default_factory=dict)
     json: bool = False
     """Lines for programs, not for people; standard output then has nothing else."""
@@ -79,7 +80,9 @@ class SinkServer:
 
     def announce(self) -> None:
         """Say where it listens."""
-        self._say(f"{self.label}: listening on {', '.join(serving.place(listener) for listener in self.sockets)}")
+        self._say(
+            f"{self.label}: listening on {', '.join(listening.place(listener.socket) for listener in self.listeners)}"
+        )
 
     def run(self, signals: Sequence[signal.Signals], lifeline: int | None = None) -> None:
         """Serve until one of `signals`, the limit, or the end of the pipe `lifeline`; then tell the totals."""
@@ -94,7 +97,7 @@ class SinkServer:
         if lifeline is not None:
             loop.add_reader(lifeline, self._stop.set)
         service = self._service()
-        servers = await serving.accept(service, self.sockets)
+        servers = await serving.accept(service, self.listeners)
         await self._stop.wait()
         await serving.stop(service, servers, FAREWELL)
 

@@ -100,8 +100,14 @@ def _own_name() -> str:
     help="The sender; '' is the null reverse-path.",
 )
 @click.option(
-    "--server", default="127.0.0.1:2525", callback=checked(values.host), metavar="HOST:PORT", show_default=True
+    "--server",
+    default="127.0.0.1:2525",
+    callback=checked(values.host),
+    metavar="HOST:PORT",
+    show_default=True,
+    help="Where to; `unix:PATH` is a Unix socket.",
 )
+@click.option("--lmtp", is_flag=True, help="Speak LMTP.")
 @click.option(
     "--subject", default="A message from moxy send", callback=checked(printable), metavar="TEXT", show_default=True
 )
@@ -134,6 +140,7 @@ def send(
     recipients: tuple[ForwardPath, ...],
     sender: ReversePath | None,
     server: Host,
+    lmtp: bool,
     subject: str,
     body: str,
     size: int | None,
@@ -157,6 +164,7 @@ def send(
         concurrency=concurrency,
         per_connection=per_connection,
         pipelining=pipelining,
+        lmtp=lmtp,
     )
     if file is not None:
         content = partial(with_crlf, file.read())

@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from functools import partial
+from typing import Any, Final, cast
 
 from moxy.accounting.escape import escaped
 from moxy.errors import MoxyError
@@ -58,6 +59,7 @@ class Campaign:
     """Messages to send: all with the same envelope."""
 
     server: tuple[str, int]
+    """Host and port, or the path of a Unix socket and 0."""
     hello: str
     reverse_path: str
     recipients: tuple[str, ...]
@@ -67,6 +69,8 @@ class Campaign:
     per_connection: int = 100
     """Messages over one connection, one after another."""
     pipelining: bool = True
+    lmtp: bool = False
+    """Speak LMTP (RFC 2033)?"""
 
     @property
     def place(self) -> str:
@@ -152,20 +156,23 @@ class Connection(asyncio.Protocol):
         self._hang_up()
 
     async def _begin(self) -> list[Reply] | None:
-        """Await the greeting and say EHLO, or HELO to an old server. A refusal is the answer for every recipient."""
+        """Await the greeting and say EHLO, or HELO to an old server; LHLO in LMTP. A refusal is the answer for every
+        recipient.
+        """
         if self.sent:
             return None
         reply = await self._reply()
         if reply.positive:
-            (reply,) = await self._exchange(f"EHLO {self._campaign.hello}")
-            if reply.permanent:
+            lmtp = self._campaign.lmtp
+            (reply,) = await self._exchange(f"{'LHLO' if lmtp else 'EHLO'} {self._campaign.hello}")
+            if reply.permanent and not lmtp:
                 (reply,) = await self._exchange(f"HELO {self._campaign.hello}")
         if reply.positive:
             return None
         self.usable = False
         return [reply] * len(self._campaign.recipients)
 
-    async def _transact(self, content: bytes) -> list[Reply]:
+    async def _transact(self, content: bytes) -> Sequence[Reply | None]:
         """From MAIL to the verdict on the content: the last word for each recipient."""
         recipients = self._campaign.recipients
         if self._reset_first:
@@ -174,14 +181,16 @@ class Connection(asyncio.Protocol):
         mail, *answers, data = await self._exchange(
             self._mail(content), *(f"RCPT TO:<{path}>" for path in recipients), "DATA"
         )
-        verdict = data
+        accepted = sum(answer.positive for answer in answers)
+        verdicts: list[Reply | None] = [data] * accepted
         if data.intermediate:  # even with nobody to send to: then only an empty message ends it (RFC 2920 §3.1)
-            verdict = await self._send_content(content if any(answer.positive for answer in answers) else b"")
+            verdicts = await self._send_content(content if accepted else b"", accepted)
         else:
             self._reset_first = True
         if not mail.positive:
             return [mail] * len(recipients)
-        return [verdict if answer.positive else answer for answer in answers]
+        following = iter(verdicts)
+        return [next(following) if answer.positive else answer for answer in answers]
 
     def _mail(self, content: bytes) -> str:
         """MAIL with the parameters that this server knows (RFC 1870, RFC 6152)."""
@@ -203,8 +212,11 @@ class Connection(asyncio.Protocol):
             self._flush()
         return [self._farewell or await self._reply() for _ in lines]
 
-    async def _send_content(self, content: bytes) -> Reply:
-        """Content and final dot; then the verdict. One that comes before the dot is the last of the session."""
+    async def _send_content(self, content: bytes, accepted: int) -> list[Reply | None]:
+        """Content and final dot; then the verdict for each accepted recipient: LMTP has one for each, SMTP one for all.
+
+        One that comes before the dot is for all, and the last of the session.
+        """
         sender = self._sender
         self._tell("C", f"({len(content):,} octets of content)".encode())
         wire = Stuffer().feed(content)
@@ -214,12 +226,23 @@ class Connection(asyncio.Protocol):
                 break
             sender.content(wire[start : start + BLOCK])
             self._transport.write(sender.take_output())
+        each = self._campaign.lmtp and sender.content_open
         if sender.content_open:
-            sender.end_of_data()
+            sender.end_of_data(accepted if each else 1)
             self._flush()
         else:
             self.usable = False
-        return await self._reply()
+        if each:
+            return [await self._reply_if_any() for _ in range(accepted)]
+        return [await self._reply_if_any()] * accepted
+
+    async def _reply_if_any(self) -> Reply | None:
+        """The next reply; None where the connection was lost first."""
+        try:
+            return await self._reply()
+        except ConnectionEnded:
+            self._hang_up()
+            return None
 
     async def _reply(self) -> Reply:
         """The next reply. Raises ConnectionEnded."""
@@ -287,7 +310,12 @@ async def _work(
 async def _connect(campaign: Campaign, show: Show | None) -> Connection:
     host, port = campaign.server
     loop = asyncio.get_running_loop()
-    connecting = loop.create_connection(lambda: Connection(campaign, show), host, port)
+    make = partial(Connection, campaign, show)
+    connecting: Coroutine[Any, Any, tuple[asyncio.BaseTransport, Connection]]
+    if host.startswith("/"):
+        connecting = loop.create_unix_connection(make, host)
+    else:
+        connecting = loop.create_connection(make, host, port)
     try:
         _, connection = await asyncio.wait_for(connecting, CONNECT_PATIENCE)
     except (OSError, UnicodeError) as error:  # TimeoutError is an OSError

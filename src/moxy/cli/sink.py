@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from moxy.config import values
 from moxy.config.values import Endpoint
 from moxy.errors import MoxyError
 from moxy.net import listening
+from moxy.net.listening import Listener, SocketFile
 from moxy.process import privileges
 from moxy.process.privileges import Identity
 from moxy.smtp.reply import Phase, Reply, ReplyError, ReplyParser
@@ -51,8 +53,9 @@ def refusal(text: str) -> Reply:
     callback=checked(values.endpoint),
     metavar="HOST:PORT",
     show_default=True,
-    help="Where to listen; port 0 takes a free one.",
+    help="Where to listen; port 0 takes a free one. `unix:PATH` is a Unix socket.",
 )
+@click.option("--lmtp", is_flag=True, help="Speak LMTP.")
 @click.option("--name", "label", default="sink", metavar="LABEL", show_default=True, help="What its lines begin with.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N messages.")
 @click.option("--json", "as_json", is_flag=True, help="Show messages as lines of JSON.")
@@ -73,6 +76,7 @@ def refusal(text: str) -> Reply:
 @click.option("--runas", default="", metavar="USER", help="Whom root becomes; `nobody` if not told.")
 def sink(
     listen: Endpoint,
+    lmtp: bool,
     label: str,
     count: int | None,
     as_json: bool,
@@ -83,13 +87,26 @@ def sink(
     """Receive mail, show each message, forget it."""
     operatorlog.configure("warning")
     user = unprivileged(runas)
-    sockets = listening.bind([(listen.host, listen.port)])
+    sockets, file = _listen(listen, user)
     directory = _open_directory(save, user) if save is not None else None
-    server = SinkServer(label, sockets, refuse, as_json, directory, count)
+    listeners = [Listener(listener, lmtp) for listener in sockets]
+    server = SinkServer(label, listeners, refuse, as_json, directory, count)
     if user is not None:
         privileges.drop(user)
     server.announce()
-    server.run((signal.SIGTERM, signal.SIGINT))
+    try:
+        server.run((signal.SIGTERM, signal.SIGINT))
+    finally:
+        if file is not None:
+            file.remove()
+
+
+def _listen(place: Endpoint, user: Identity | None) -> tuple[list[socket.socket], SocketFile | None]:
+    """The sockets, and the file of a Unix socket, which belongs to `user`. Raises MoxyError."""
+    if not place.local:
+        return listening.bind([(place.host, place.port)]), None
+    listener, file = listening.bind_unix(place.host, owner=(user.uid, user.gid) if user is not None else None)
+    return [listener], file
 
 
 def _open_directory(path: Path, user: Identity | None) -> int:

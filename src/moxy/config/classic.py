@@ -2,8 +2,8 @@
 
 A value ends at the end of its line or at a `#` behind white space; one that begins with a quote, double or single, ends
 at the next such quote, and nothing inside it is special. Directive names may be written in any case. `listen`,
-`hostname`, `pid_file`, `workers` and `operator_level` are ours; everything else is the original's. Directives that
-another choice makes idle (`nodb_dest` under `dbtype file`) may stay.
+`hostname`, `pid_file`, `spread`, `workers`, `operator_level`, `ledger` and `ledger_hours` are ours; everything else is
+the original's. Directives that another choice makes idle (`nodb_dest` under `dbtype file`) may stay.
 
 Rules: a value is checked by the schema wherever the schema can; here only what the mapping itself needs. Tables have
 mode `all`, as in the original.
@@ -21,6 +21,7 @@ from typing import Any, Final
 from moxy.config.parsed import KeyPath, Parsed
 from moxy.config.values import shown
 from moxy.errors import Problem
+from moxy.mail.route import UNIX
 from moxy.routes.wording import nearest
 
 
@@ -34,7 +35,11 @@ class Directive:
 
 
 DIRECTIVES: Final = (
-    Directive("listen", ("listener", "mx", "listen"), "Addresses to listen on, with commas. Default: every interface."),
+    Directive(
+        "listen",
+        ("listener", "mx", "listen"),
+        "Addresses, and `unix:` paths, to listen on, with commas. Default: every interface.",
+    ),
     Directive("port", ("listener", "mx", "listen"), "The port to listen on. Default: 25."),
     Directive("hostname", ("hostname",), "The name Moxy gives itself. Default: the machine's own."),
     Directive("banner", ("banner",), "What follows the host name in the greeting."),
@@ -44,6 +49,7 @@ DIRECTIVES: Final = (
     ),
     Directive("sendRelayTo", ("relay", "send_to"), "Servers that take such mail, `host:port` with commas, in order."),
     Directive("pid_file", ("pid_file",), "The file that holds the process number. Default: none."),
+    Directive("spread", ("spread",), "Recipients of several destinations: `fan-out` or `first`. Default: fan-out."),
     Directive("workers", ("workers",), "Processes that serve clients. Default: 1."),
     Directive(
         "operator_level",
@@ -66,12 +72,18 @@ DIRECTIVES: Final = (
         "The log's file, for `logtype filelog`; for `gdbmlog` and `sys_and_gdbmlog`, the GNU dbm file of totals.",
     ),
     Directive("log_format", ("log", "log", "format"), "The line of `filelog`, `syslog` and `sys_and_gdbmlog`."),
+    Directive(
+        "ledger",
+        ("ledger", "path"),
+        "The file that remembers who has which message. Default: in systemd's StateDirectory, else a temporary one.",
+    ),
+    Directive("ledger_hours", ("ledger", "hours"), "How long it does. Default: 72; 0: not at all."),
     Directive("log_dateformat", ("log", "log", "date_format"), "How `%date` is written, in the letters of strftime."),
 )
 
 _BY_NAME: Final = {directive.name.lower(): directive for directive in DIRECTIVES}
 _LISTS: Final = frozenset({"allowRelayFrom", "sendRelayTo", "nodb_dest"})
-_NUMBERS: Final = frozenset({"workers"})
+_NUMBERS: Final = frozenset({"workers", "ledger_hours"})
 _TABLE_KEYS: Final = {"nodb": ("nodb_dest",)}
 _OTHER_TABLES: Final = ("dbname",)
 """The directives of `file` and `dbm`, and of kinds that other packages bring."""
@@ -178,11 +190,11 @@ class _Reader:
             return [f"0.0.0.0:{port}", f"[::]:{port}"]
         addresses = [address.strip("[]") for address in _split(self._settings["listen"].value)]
         for address in addresses:
-            if ":" in address and not _is_ipv6(address):
+            if ":" in address and not _is_ipv6(address) and not address.startswith(UNIX):
                 message = f"expected an address alone, its port is set by `port`; not {shown(address)}"
                 self._complain(self._settings["listen"].line, "listen", message)
                 return [f"0.0.0.0:{port}"]
-        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in addresses]
+        return [_endpoint(address, port) for address in addresses]
 
     def _port(self) -> int:
         if "port" not in self._settings:
@@ -217,6 +229,12 @@ class _Reader:
 def _split(value: str) -> list[str]:
     """The entries of a list with commas; empty ones, as a trailing comma makes, do not count."""
     return [entry.strip() for entry in value.split(",") if entry.strip()]
+
+
+def _endpoint(address: str, port: int) -> str:
+    if address.startswith(UNIX):
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _is_ipv6(text: str) -> bool:

@@ -23,7 +23,8 @@ _PREAMBLE = """\
 #
 # durations  seconds (30, 0.5), or a text with ms, s, m, h or d ("30s", "5m")
 # sizes      octets (65536), or a text with kB, MB, GB (thousands) or KiB, MiB, GiB (of 1024)
-# hosts      "mail.example.org:2525", "192.0.2.1", "[2001:db8::1]:25"; without a port 25
+# hosts      "mail.example.org:2525", "192.0.2.1", "[2001:db8::1]:25", without a port 25; or the Unix
+#            socket of a server on this machine, "unix:/run/dovecot/lmtp"
 # paths      a relative path starts at the directory of this file
 # NAME       letters, digits, `-` and `_`, in sections such as [listener.NAME], of which there may be many
 """
@@ -37,7 +38,8 @@ original Moxy had it ([last chapter](#moxyconf)). `moxy check` reports every mis
 
 - Durations are seconds (`30`, `0.5`), or a text with `ms`, `s`, `m`, `h` or `d` (`"30s"`, `"5m"`).
 - Sizes are octets (`65536`), or a text with `kB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB` (of 1024).
-- Hosts are `"mail.example.org:2525"`, `"192.0.2.1"` or `"[2001:db8::1]:25"`; without a port 25.
+- Hosts are `"mail.example.org:2525"`, `"192.0.2.1"` or `"[2001:db8::1]:25"`, without a port 25; or the Unix socket of
+  a server on this machine, `"unix:/run/dovecot/lmtp"`.
 - A relative path starts at the directory of the configuration file.
 - A `NAME` is made of letters, digits, `-` and `_`; sections with one may occur any number of times.
 

@@ -1,6 +1,6 @@
 """The schema: every key of the configuration, its type, default and documentation, declared once.
 
-The sections about tables stand in `routes`, those about logs in `logs`.
+The sections about tables stand in `routes`, those about logs in `logs`, that about the ledger in `ledger`.
 
 `moxy.toml` is these models spelled in TOML; the original's `moxy.conf` is mapped to the same keys (`classic`). `moxy
 describe` and docs/configuration.md are made from the text under each field, so a key is documented here or nowhere.
@@ -12,24 +12,28 @@ Sources of the numbers: contract §4, RFC 5321 §4.5.3.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from moxy.config.kinds import Foreign
+from moxy.config.ledger import Ledger
 from moxy.config.logs import Log, OperatorLog
-from moxy.config.routes import Relay, Routes
+from moxy.config.routes import NodbRoutes, Relay, Routes
 from moxy.config.types import (
     Count,
     Duration,
     Endpoints,
     File,
+    FileMode,
     Flag,
     Form,
     HostMode,
     HostName,
     Hosts,
+    HostsOrNone,
     Line,
     Mailbox,
     Name,
@@ -49,12 +53,35 @@ def _everywhere() -> tuple[Endpoint, ...]:
     return Endpoint("0.0.0.0", SMTP_PORT), Endpoint("::", SMTP_PORT)  # noqa: S104 (a mail server is for everybody)
 
 
+Protocol = Literal["smtp", "lmtp"]
+
+
 class Listener(Section):
     """Where clients connect. Any number of listeners, each with a name of its own."""
 
     listen: Endpoints = Field(default_factory=_everywhere)
     """Addresses and ports. `*` is every interface, IPv4 and IPv6; port 0 is any free port. Below 1024 root is needed.
+    `unix:/run/moxy/lmtp.sock` is a Unix socket; who connects to one has no address, and may not relay.
     """
+
+    protocol: Protocol = "smtp"
+    """What clients speak here: `smtp`, or `lmtp`, with an answer for each recipient (RFC 2033). LMTP is for mail
+    servers nearby, and never on port 25.
+    """
+
+    socket_mode: FileMode = 0o660
+    """The permissions of Unix sockets, whose owner is the user that Moxy becomes: who may write may connect."""
+
+    @model_validator(mode="after")
+    def _lmtp_keeps_off_port_25(self) -> "Listener":
+        """RFC 2033 §5: it must not be spoken on SMTP's port."""
+        for index, endpoint in enumerate(self.listen):
+            if self.protocol == "lmtp" and endpoint.port == SMTP_PORT:
+                raise contradiction("LMTP must not be spoken on port 25 (RFC 2033 §5)", "listen", index)
+        return self
+
+
+Bound = Annotated[int, Field(ge=0, le=limits.ANNOUNCED), Form("number", str)]
 
 
 class Limits(Section):
@@ -65,7 +92,16 @@ class Limits(Section):
     is cut off a sixty-fourth above it, since clients can only estimate (RFC 1870 §3)."""
 
     recipients: Annotated[Count, Field(ge=100)] = limits.RECIPIENTS
-    """Recipients in one transaction; further ones are answered 452. Never under 100 (RFC 5321 §4.5.3.1.8)."""
+    """Recipients asked for in one transaction; further ones are answered 452. Announced (RFC 9422). Never under 100
+    (RFC 5321 §4.5.3.1.8)."""
+
+    transactions: Bound = 0
+    """Messages begun in one session, failed ones too; who wants more is sent away with 421, and may connect again.
+    Announced (RFC 9422). 0: no limit."""
+
+    domains: Bound = 0
+    """Domains of recipients in one session, refused ones too; recipients in further ones are answered 451. Announced
+    (RFC 9422). 0: no limit."""
 
     hops: Count = 50
     """`Received` fields in a message before it is taken for one that goes in circles (RFC 5321 §6.3)."""
@@ -138,6 +174,11 @@ EightBit = Literal["refuse", "pass"]
 class Delivery(Section):
     """How Moxy speaks with destinations, where a `[destination.NAME]` does not say otherwise."""
 
+    protocol: Protocol = "smtp"
+    """What destinations speak: `smtp`, or `lmtp` (RFC 2033), as Dovecot and others do on a socket such as
+    `unix:/run/dovecot/lmtp`: they say of each recipient whether the message was delivered. Port 25 is for `smtp` only.
+    """
+
     lease: Lease = "transaction"
     """How long a client holds a connection: for one `transaction` (few connections serve many clients), or for its
     `session`.
@@ -164,6 +205,15 @@ class Destination(Section):
     weight.
     """
 
+    best_effort: HostsOrNone = Field(default=(), examples=[[Host("archive.example.org")]])
+    """Further servers, each of which gets a copy of every message if it can, in any mode: for an archive, or a new
+    server on trial. Nobody waits for them and no sender hears of them: if they are down, slow or refuse, that is
+    recorded and there is no copy. There is one only of messages that all who must take them have accepted.
+    """
+
+    protocol: Protocol | None = Field(default=None, examples=["smtp"])
+    """As in `[delivery]`; for `best_effort`, too."""
+
     lease: Lease | None = Field(default=None, examples=["transaction"])
     """As in `[delivery]`."""
 
@@ -179,6 +229,17 @@ class Destination(Section):
     @model_validator(mode="after")
     def _weights_count(self) -> "Destination":
         check_weights(self.hosts, self.mode)
+        return self
+
+    @model_validator(mode="after")
+    def _copies_go_elsewhere(self) -> "Destination":
+        required = {str(host) for host in self.hosts}
+        for index, host in enumerate(self.best_effort):
+            if str(host) in required:
+                message = f"`{host}` is one of `hosts` already: it must take every message, and cannot be left out"
+                raise contradiction(message, "best_effort", index)
+            if host.weight != 1:
+                raise contradiction("a weight counts only in `hosts`: each of these gets a copy", "best_effort", index)
         return self
 
 
@@ -208,7 +269,7 @@ def _endpoints_differ(listeners: dict[str, Listener]) -> dict[str, Listener]:
     taken: dict[Endpoint, str] = {}
     for name, listener in listeners.items():
         for index, endpoint in enumerate(listener.listen):
-            if endpoint.port and endpoint in taken:
+            if (endpoint.port or endpoint.local) and endpoint in taken:
                 message = f"`{endpoint}` already belongs to [listener.{taken[endpoint]}]"
                 raise contradiction(message, name, "listen", index)
             taken[endpoint] = name
@@ -231,6 +292,11 @@ class Config(Section):
 
     pid_file: File | None = Field(default=None, examples=["/run/moxy/moxy.pid"])
     """The file that holds the process number while Moxy runs. Left out: none is written."""
+
+    spread: Literal["fan-out", "first"] = "fan-out"
+    """Recipients of several destinations in one message: `fan-out` serves all of them at once; `first` takes those of
+    the first one's destination, and has the sender send the others after (451).
+    """
 
     workers: Annotated[Count, Field(le=256)] = 1
     """Processes that serve clients, for machines with several cores. They share the bounds of `[limits]` and
@@ -264,13 +330,14 @@ class Config(Section):
 
     delivery: Delivery = Delivery()
     relay: Relay = Relay()
+    ledger: Ledger = Ledger()
     log: dict[Name, Log] = Field(default={}, examples=["mail", "syslog", "totals", "both", "nothing"])
     """Logs of what was delivered. Any number; none by default."""
 
     operator_log: OperatorLog = OperatorLog()
 
     @model_validator(mode="after")
-    def _every_log_has_a_file_of_its_own(self) -> "Config":
+    def _what_is_written_has_a_file_of_its_own(self) -> "Config":
         """Else totals would count twice, lines stand among totals, or a log take the place of a table."""
         taken = {_path(section): f"[routes.{name}]" for name, section in self.routes.items()}
         taken[self.pid_file] = "`pid_file`"
@@ -279,11 +346,39 @@ class Config(Section):
             if path is not None and path in taken:
                 raise contradiction(f"`{path}` already belongs to {taken[path]}", "log", name, "path")
             taken[path] = f"[log.{name}]"
+        if self.ledger.path is not None and self.ledger.path in taken:
+            message = f"`{self.ledger.path}` already belongs to {taken[self.ledger.path]}"
+            raise contradiction(message, "ledger", "path")
         return self
+
+    @model_validator(mode="after")
+    def _lmtp_keeps_off_the_port_of_smtp(self) -> "Config":
+        """RFC 2033 §5. Hosts in the files of tables are seen only when they are used, and refused then."""
+        for path, hosts in self._lmtp_hosts():
+            for index, host in enumerate(hosts):
+                if isinstance(host, Host) and host.port == SMTP_PORT:
+                    message = f"`{host}` cannot speak LMTP: port 25 is for SMTP (RFC 2033 §5)"
+                    raise contradiction(message, *path, index)
+        return self
+
+    def _lmtp_hosts(self) -> Iterator[tuple[tuple[str, ...], Iterable[Host | str]]]:
+        """The lists of hosts that are spoken with in LMTP, and where they stand."""
+        for name, section in self.destination.items():
+            if self.connection_settings(name).protocol == "lmtp":
+                yield ("destination", name, "hosts"), section.hosts
+                yield ("destination", name, "best_effort"), section.best_effort
+        if self.delivery.protocol == "lmtp":
+            for name, table in self.routes.items():
+                if isinstance(table, NodbRoutes):
+                    yield ("routes", name, "hosts"), table.hosts
+            yield ("relay", "send_to"), self.relay.send_to
 
     def destination_routes(self) -> dict[str, Route]:
         """The route of every named destination, for the tables that name them."""
-        return {name: Route(section.hosts, section.mode, name) for name, section in self.destination.items()}
+        return {
+            name: Route(section.hosts, section.mode, name, section.best_effort)
+            for name, section in self.destination.items()
+        }
 
     def connection_settings(self, name: str) -> Delivery:
         """The connection settings of the destination `name`, `[delivery]` filling what it leaves out; "" gives

@@ -118,6 +118,8 @@ Size = Annotated[
     Field(le=2**53),
     Form("size", lambda octets: f'"{values.format_size(octets)}"'),
 ]
+# Text only: of numbers, `660` would be meant as octal and read as decimal.
+FileMode = Annotated[int, PlainValidator(values.mode), Form("file mode", lambda mode: f'"{mode:04o}"')]
 Duration = Annotated[
     float, PlainValidator(values.duration), Form("duration", lambda seconds: f'"{values.format_duration(seconds)}"')
 ]
@@ -142,7 +144,7 @@ Endpoints = Annotated[
     Field(strict=False),
     AfterValidator(_unlike),
     AfterValidator(_some),
-    Form("list of `address:port`"),
+    Form("list of `address:port` or `unix:/path`"),
 ]
 Clients = Annotated[
     tuple[Annotated[ClientPattern, _reader(ClientPattern, values.client)], ...],

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 
 from moxy.mail import Host
 from moxy.mail.client import ClientPattern
-from moxy.mail.route import host_port
+from moxy.mail.route import UNIX, host_port
 from moxy.routes import hosts, wording
 from moxy.smtp.address import AddressError, ForwardPath, parse_hello
 
-EXPECTED_HOST = "a host and its port (`mail.example.org:25`, `192.0.2.1:2525`, `[2001:db8::1]:25`)"
-EXPECTED_ENDPOINT = "an address and its port (`0.0.0.0:25`, `[::]:25`, `*:25`)"
+EXPECTED_HOST = "a host and its port (`mail.example.org:25`, `192.0.2.1:2525`, `[2001:db8::1]:25`), or `unix:/path`"
+EXPECTED_ENDPOINT = (
+    "an address and its port (`0.0.0.0:25`, `[::]:25`, `*:25`) or `unix:` and the absolute path of a socket"
+)
+EXPECTED_MODE = "the octal digits of a file mode (`0660`)"
 EXPECTED_SIZE = "a number of octets, or a text with kB, MB, GB, KiB, MiB or GiB (`50MiB`)"
 EXPECTED_DURATION = "a number of seconds more than 0, or a text with ms, s, m, h or d (`30s`, `5m`)"
 EXPECTED_NAME = "a name of letters, digits, `-` and `_`"
 
+_MODE = re.compile(r"0?[0-7]{3}")
 _WEIGHT = re.compile(r"(?P<place>.*)\*(?P<weight>[0-9]{1,4})", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -35,10 +39,17 @@ _DURATIONS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to listen: an address without brackets (`*`: every interface, both families), a port (0: any free one)."""
+    """Where to listen: an address without brackets (`*`: every interface, both families), a port (0: any free one); or
+    the path of a Unix socket, and 0.
+    """
 
     host: str
     port: int
+
+    @property
+    def local(self) -> bool:
+        """Is `host` the path of a Unix socket?"""
+        return self.host.startswith("/")
 
     def __str__(self) -> str:
         return host_port(self.host, self.port)
@@ -64,7 +75,7 @@ def listed(words: list[str]) -> str:
 
 
 def host(value: object) -> Host:
-    """`host:port`, with `*weight` behind it where shares are wanted; without a port 25."""
+    """`host:port`, with `*weight` behind it where shares are wanted; without a port 25. Or `unix:` and a path."""
     text = _text(value, EXPECTED_HOST)
     weighted = _WEIGHT.fullmatch(text)
     place, weight = (weighted["place"], int(weighted["weight"])) if weighted else (text, 1)
@@ -75,12 +86,22 @@ def host(value: object) -> Host:
 
 
 def endpoint(value: object) -> Endpoint:
-    """`address:port` to listen on."""
+    """`address:port` to listen on, or `unix:/path`."""
     text = _text(value, EXPECTED_ENDPOINT)
+    if text.startswith(f"{UNIX}/"):
+        return Endpoint(hosts.parse_host(text).name, 0)
     address, colon, port = text.rpartition(":")
     if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
         raise ValueError(f"expected {EXPECTED_ENDPOINT}, not {shown(text)}")
     return Endpoint(address if address == "*" else hosts.parse_host(address).name, int(port))
+
+
+def mode(value: object) -> int:
+    """The permissions of a file, in octal."""
+    text = _text(value, EXPECTED_MODE)
+    if not _MODE.fullmatch(text):
+        raise ValueError(f"expected {EXPECTED_MODE}, not {shown(text)}")
+    return int(text, 8)
 
 
 def size(value: object) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from moxy.accounting.recorder import Recorder
 from moxy.config import schema
 from moxy.inbound.service import Bounds, Patience, Service
+from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.destination import Settings
@@ -29,8 +30,14 @@ class Parts:
     """Seconds that transactions under way may take when we stop."""
 
 
-def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop: asyncio.AbstractEventLoop) -> Parts:
-    """Build it all, for one of the configuration's workers. `listening` is where we do.
+def assemble(
+    config: schema.Config,
+    listening: frozenset[tuple[str, int]],
+    loop: asyncio.AbstractEventLoop,
+    ledger: Ledger | None = None,
+) -> Parts:
+    """Build it all, for one of the configuration's workers. `listening` is where we do. Without a `ledger` nothing is
+    remembered.
 
     Raises ConfigError for a route table, MoxyError for a log, that cannot be used.
     """
@@ -48,7 +55,6 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
         connect_total=times.connect_total,
         reply=times.reply,
         data=times.data,
-        final=times.final,
         idle=times.idle,
         prove=times.prove,
         overhear=overheard("destination", "C") if debug else unheard,
@@ -67,7 +73,10 @@ def assemble(config: schema.Config, listening: frozenset[tuple[str, int]], loop:
         bounds=_bounds(config.limits, config.workers),
         relay=build_relay(config).route_for,
         postmaster=config.postmaster,
+        spread_first=config.spread == "first",
+        final=times.final,
         overhear=overheard("client", "S") if debug else unheard,
+        ledger=ledger or NoLedger(),
     )
     sweeper.chores += [tables.refresh, directory.forget_unused]
     return Parts(service, directory, recorder, times.drain)

@@ -63,7 +63,7 @@ def pid_file(path: Path | None, user: Identity | None) -> Iterator[None]:
         yield
         return
     try:
-        _make_directory(path.parent, user)
+        make_directory(path.parent, user)
         descriptor = _claimed(path)
         os.fchmod(descriptor, 0o644)  # whatever the umask: others are meant to read it
         os.ftruncate(descriptor, 0)
@@ -99,7 +99,8 @@ def _claimed(path: Path) -> int:
     return descriptor
 
 
-def _make_directory(path: Path, user: Identity | None) -> None:
+def make_directory(path: Path, user: Identity | None) -> None:
+    """For a file that does not stay over a boot: make its directory for `user` if it is missing. Raises OSError."""
     if not path.exists():
         path.mkdir()
         path.chmod(0o755)  # whatever the umask

@@ -1,27 +1,69 @@
-"""The listening sockets of a configuration, kept from one configuration to the next."""
+"""The listening sockets of a configuration, kept from one configuration to the next.
+
+Rules: who has made the file of a Unix socket removes it, in the end or when a new configuration has it no more. A
+worker only closes what it has inherited.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+from moxy.config import schema
 from moxy.config.schema import Config
 from moxy.config.values import Endpoint
+from moxy.errors import MoxyError
 from moxy.net import listening
+from moxy.net.listening import Listener, SocketFile
+from moxy.process.daemon import make_directory
+from moxy.process.privileges import Identity
+
+Place = tuple[Endpoint, str]
+"""What a configuration and the next may have in common: an endpoint, and where that is a new port each time (0) the
+listener's name.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What listens at one place: `*` makes two sockets, a Unix socket has a file."""
+
+    sockets: list[socket.socket]
+    file: SocketFile | None = None
+
+    def close(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+
+    def remove(self) -> None:
+        self.close()
+        if self.file is not None:
+            self.file.remove()
 
 
 class Listeners:
-    """The sockets for all endpoints of the configuration's listeners. Raises MoxyError if one cannot be bound."""
+    """The sockets for all endpoints of the configuration's listeners. Raises MoxyError if one cannot be bound.
 
-    def __init__(self, config: Config) -> None:
-        self._bound = _bind(_endpoints(config))
-        self._leaving: dict[Endpoint, list[socket.socket]] = {}
+    `user` is to own the files of Unix sockets; None: who makes them.
+    """
+
+    def __init__(self, config: Config, user: Identity | None = None) -> None:
+        self._user = user
+        self._sections = _sections(config)
+        self._leaving: dict[Place, _Bound] = {}
+        self._bound = self._bind(self._sections)
 
     @property
-    def sockets(self) -> list[socket.socket]:
-        """All of them; `*` makes two."""
-        return [listener for listeners in self._bound.values() for listener in listeners]
+    def all(self) -> list[Listener]:
+        """Every socket, with the protocol that the configuration has for it."""
+        return [
+            Listener(listener, self._sections[place].protocol == "lmtp")
+            for place, bound in self._bound.items()
+            for listener in bound.sockets
+        ]
 
     @contextlib.contextmanager
     def changed(self, config: Config) -> Iterator[None]:
@@ -29,46 +71,73 @@ class Listeners:
 
         What both have stays open. Raises MoxyError if a new one cannot be bound.
         """
-        wanted = _endpoints(config)
-        before = self._bound
-        new = _bind([endpoint for endpoint in wanted if endpoint not in before])
-        self._bound = {endpoint: new.get(endpoint) or before[endpoint] for endpoint in wanted}
-        self._leaving = {endpoint: bound for endpoint, bound in before.items() if endpoint not in wanted}
+        self._user = None  # nobody who serves already is root, to give files away
+        before, sections_before = self._bound, self._sections
+        sections = _sections(config)
+        new = self._bind({place: section for place, section in sections.items() if place not in before})
+        self._sections = sections
+        self._bound = {place: new.get(place) or before[place] for place in sections}
+        self._leaving = {place: bound for place, bound in before.items() if place not in sections}
         try:
             yield
         except BaseException:
-            self._bound, self._leaving = before, {}
-            _close(new)
+            self._bound, self._sections, self._leaving = before, sections_before, {}
+            _remove(new)
             raise
-        self.close_leaving()
+        _remove(self._leaving)
+        self._leaving = {}
+        self._set_modes()
 
     def close_leaving(self) -> None:
-        """Close what the new configuration has no more; in its workers too, or clients could still reach them there."""
-        _close(self._leaving)
+        """In a worker of the new configuration: close what that has no more, or clients could still reach it there."""
+        for bound in self._leaving.values():
+            bound.close()
         self._leaving = {}
 
     def close(self) -> None:
-        """Close all of them in this process."""
-        _close(self._bound)
+        """Close all of them, and remove the files of Unix sockets: in the process that has made them."""
+        _remove(self._bound)
         self._bound = {}
 
+    def _bind(self, sections: dict[Place, schema.Listener]) -> dict[Place, _Bound]:
+        bound: dict[Place, _Bound] = {}
+        try:
+            for place, section in sections.items():
+                bound[place] = self._listen(place[0], section)
+        except BaseException:
+            _remove(bound)
+            raise
+        return bound
 
-def _endpoints(config: Config) -> list[Endpoint]:
-    return [endpoint for section in config.listener.values() for endpoint in section.listen]
+    def _listen(self, endpoint: Endpoint, section: schema.Listener) -> _Bound:
+        if not endpoint.local:
+            return _Bound(listening.bind([(endpoint.host, endpoint.port)]))
+        user = self._user
+        try:
+            make_directory(Path(endpoint.host).parent, user)
+        except OSError as error:
+            raise MoxyError(f"cannot listen on {endpoint}: its directory cannot be made: {error.strerror}") from error
+        owner = (user.uid, user.gid) if user is not None else None
+        listener, file = listening.bind_unix(endpoint.host, section.socket_mode, owner)
+        return _Bound([listener], file)
+
+    def _set_modes(self) -> None:
+        """Files that stay may have got another mode."""
+        for (endpoint, _), section in self._sections.items():
+            if endpoint.local:
+                with contextlib.suppress(OSError):  # somebody has removed it
+                    Path(endpoint.host).chmod(section.socket_mode)
 
 
-def _bind(endpoints: list[Endpoint]) -> dict[Endpoint, list[socket.socket]]:
-    bound: dict[Endpoint, list[socket.socket]] = {}
-    try:
-        for endpoint in endpoints:
-            bound.setdefault(endpoint, []).extend(listening.bind([(endpoint.host, endpoint.port)]))  # port 0 may repeat
-    except BaseException:
-        _close(bound)
-        raise
-    return bound
+def _sections(config: Config) -> dict[Place, schema.Listener]:
+    """The configuration's listeners by all of their places."""
+    return {
+        (endpoint, "" if endpoint.port or endpoint.local else name): section
+        for name, section in config.listener.items()
+        for endpoint in section.listen
+    }
 
 
-def _close(bound: dict[Endpoint, list[socket.socket]]) -> None:
-    for listeners in bound.values():
-        for listener in listeners:
-            listener.close()
+def _remove(bound: dict[Place, _Bound]) -> None:
+    for one in bound.values():
+        one.remove()

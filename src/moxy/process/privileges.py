@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 from dataclasses import dataclass
+from pathlib import Path
 
 from moxy.errors import MoxyError
 
@@ -53,6 +54,15 @@ def required(runas: str) -> Identity | None:
     if runas and identity(runas).uid != os.geteuid():
         raise MoxyError(f"runas: only root can become `{runas}`; start Moxy as root, or as that user")
     return None
+
+
+def may_write(directory: Path, user: Identity | None) -> bool:
+    """Whether `user` may make files in the directory; None: whether we may. By its mode alone, as far as that tells."""
+    if user is None:
+        return os.access(directory, os.W_OK | os.X_OK)
+    status = directory.stat()
+    shift = 6 if status.st_uid == user.uid else 3 if status.st_gid == user.gid else 0
+    return status.st_mode >> shift & 0o3 == 0o3
 
 
 def drop(to: Identity) -> None:

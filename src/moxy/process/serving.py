@@ -7,34 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.service import Service
-from moxy.mail.route import host_port
-from moxy.net.listening import BACKLOG
+from moxy.net.listening import BACKLOG, Listener
 
 GLANCE: Final = 0.05
 """Seconds between two looks at whether the last client is done, while we stop."""
 
 
-def place(listener: socket.socket) -> str:
-    """Where a socket listens, as people write it."""
-    address, port = listener.getsockname()[:2]
-    return host_port(address, port)
+_KEEP_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""The file of a Unix socket is not ours to remove: others serve on it when we have stopped. (Loops would, on 3.13.)"""
 
 
-async def accept(service: Service, sockets: Sequence[socket.socket]) -> list[asyncio.Server]:
-    """Serve every client that comes to `sockets` from now on."""
+async def accept(service: Service, listeners: Sequence[Listener]) -> list[asyncio.Server]:
+    """Serve every client that comes to `listeners` from now on, in the protocol of each."""
     loop = asyncio.get_running_loop()
     service.sweeper.start(loop)
-    return [
-        await loop.create_server(
-            lambda: service.overhear(ClientConnection(service, loop)), sock=listener, backlog=BACKLOG
-        )
-        for listener in sockets
-    ]
+    return [await _accept(service, listener, loop) for listener in listeners]
+
+
+async def _accept(service: Service, listener: Listener, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
+    def connection() -> asyncio.BaseProtocol:
+        return service.overhear(ClientConnection(service, loop, lmtp=listener.lmtp))
+
+    if listener.socket.family == socket.AF_UNIX:
+        return await loop.create_unix_server(connection, sock=listener.socket, backlog=BACKLOG, **_KEEP_FILE)
+    return await loop.create_server(connection, sock=listener.socket, backlog=BACKLOG)
 
 
 async def retire(service: Service, servers: Sequence[asyncio.Server], stop: asyncio.Event, patience: float) -> None:
@@ -62,5 +64,6 @@ async def stop(service: Service, servers: Sequence[asyncio.Server], patience: fl
         await asyncio.sleep(GLANCE)
     for connection in tuple(service.connections):
         connection.cut_off()
+    service.break_off()
     await asyncio.sleep(0)  # what was cut off hears of it now, and is recorded
     service.sweeper.stop()

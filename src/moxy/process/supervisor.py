@@ -21,7 +21,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,9 @@ from structlog import get_logger
 
 from moxy.config.schema import Config
 from moxy.errors import MoxyError
-from moxy.process import notify, serving
+from moxy.net import listening
+from moxy.net.listening import Listener
+from moxy.process import notify
 from moxy.process.listeners import Listeners
 
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
@@ -55,9 +56,9 @@ GLANCE: Final = 0.2
 READY: Final = b"\n"
 """What a worker tells when it serves; anything else is why it cannot."""
 
-Work = Callable[[Config, Sequence[socket.socket], int, Callable[[], None]], None]
-"""What a worker does until it is told to stop: with its configuration, its sockets, its lifeline, and what to call when
-it serves.
+Work = Callable[[Config, Sequence[Listener], int, Callable[[], None]], None]
+"""What a worker does until it is told to stop: with its configuration, its listeners, its lifeline, and what to call
+when it serves.
 """
 
 log = get_logger("moxy")
@@ -193,7 +194,7 @@ class Supervisor:
         self._dismiss([worker for worker in self._serving if worker not in before], signal.SIGUSR2)
 
     def _tell_ready(self, event: str) -> None:
-        places = [serving.place(listener) for listener in self._listeners.sockets]
+        places = [listening.place(listener.socket) for listener in self._listeners.all]
         log.info(event, listening=places, workers=[worker.pid for worker in self._serving])
         notify.ready(f"serving on {', '.join(places)}")
 
@@ -268,7 +269,7 @@ class Supervisor:
             for worker in self._workers:
                 os.close(worker.news)
             os.environ.pop("NOTIFY_SOCKET", None)
-            self._work(config, self._listeners.sockets, self._lifeline, lambda: _tell(telling, READY))
+            self._work(config, self._listeners.all, self._lifeline, lambda: _tell(telling, READY))
             status = 0
         except MoxyError as error:
             _tell(telling, str(error).encode(errors="replace"))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from structlog import get_logger
 
+from moxy.net.listening import Listener
 from moxy.process import serving
 from moxy.process.assembly import Parts
 
@@ -26,9 +26,9 @@ log = get_logger("moxy")
 
 
 async def serve(
-    parts: Parts, sockets: Sequence[socket.socket], ready: Callable[[], None], lifeline: int | None = None
+    parts: Parts, listeners: Sequence[Listener], ready: Callable[[], None], lifeline: int | None = None
 ) -> None:
-    """Serve on `sockets` until told to stop; then drain and close everything. `ready`: the first client may come."""
+    """Serve on `listeners` until told to stop; then drain and close everything. `ready`: the first client may come."""
     loop = asyncio.get_running_loop()
     stop, retire = asyncio.Event(), asyncio.Event()
     for number, heed in zip(SIGNALS, (stop.set, stop.set, parts.recorder.reopen, retire.set), strict=True):
@@ -36,7 +36,7 @@ async def serve(
     if lifeline is not None:
         loop.add_reader(lifeline, _orphaned, loop, lifeline, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by who started us, until we could heed them
-    servers = await serving.accept(parts.service, sockets)
+    servers = await serving.accept(parts.service, listeners)
     ready()
     await _first(stop, retire)
     log.info("draining", clients=len(parts.service.connections))
@@ -44,6 +44,7 @@ async def serve(
         await serving.retire(parts.service, servers, stop, parts.drain)
     await serving.stop(parts.service, servers, parts.drain)
     parts.directory.close()
+    parts.service.ledger.close()
     parts.recorder.close()
     parts.service.routes.close()
 
