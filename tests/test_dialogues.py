@@ -9,9 +9,9 @@ import pytest
 import uvloop
 
 from moxy.smtp import replies
-from moxy.smtp.command import Command, EndOfData, Invalid
+from moxy.smtp.command import Command, EndOfData, Invalid, Mail, Rcpt
 from moxy.smtp.receiver import Content, ContentFault, Receiver
-from moxy.smtp.reply import Reply, ReplyParser
+from moxy.smtp.reply import Replies, Reply, ReplyParser
 from support.cutting import cut, octets
 from support.dialogue import Dialogue, Line, all_dialogues, read
 from support.stage import Cutter, perform
@@ -37,11 +37,13 @@ def anywhere(random: Random) -> Cutter:
 class ByHand:
     """A receiver answered from the script: what it decides itself must be what the script says."""
 
-    def __init__(self, script: bytes) -> None:
+    def __init__(self, script: bytes, *, lmtp: bool) -> None:
         self._script = ReplyParser()
         self._script.feed(script)
+        self._lmtp = lmtp
+        self._accepted = 0  # recipients of the transaction
         self._fault: Reply | None = None
-        self.receiver = Receiver()
+        self.receiver = Receiver(lmtp=lmtp)
 
     def take(self, octets: bytes) -> bytes:
         self.receiver.receive(octets)
@@ -49,10 +51,22 @@ class ByHand:
             if isinstance(event, ContentFault):
                 self._fault = event.reply
             elif not isinstance(event, Content) and (reply := self._script.next()) is not None:
-                self.receiver.answer(event, self._checked(event, reply))
+                checked = self._checked(event, reply)
+                self.receiver.answer(event, self._each(checked) if isinstance(event, EndOfData) else checked)
         return self.receiver.take_output()
 
+    def _each(self, first: Reply) -> Reply | Replies:
+        """All that the script has in answer to a final dot: for LMTP, or after a 353 (PRDR), it is several replies."""
+        prdr = first.code == replies.PRDR_BEGINS.code
+        count = self._accepted + 2 if prdr else self._accepted if self._lmtp else 1
+        every = [first, *(self._script.next() or first for _ in range(count - 1))]
+        return Replies(every, every[-1])
+
     def _checked(self, command: Command, reply: Reply) -> Reply:
+        if isinstance(command, Mail):
+            self._accepted = 0
+        if isinstance(command, Rcpt) and reply.positive:
+            self._accepted += 1
         if isinstance(command, Invalid) and reply.code != replies.CLOSING_CODE:
             assert reply == command.deserved
         if isinstance(command, EndOfData) and self._fault is not None:
@@ -75,7 +89,7 @@ def exchanges(dialogue: Dialogue) -> list[tuple[list[Line], list[Line]]]:
 def play_by_hand(dialogue: Dialogue, cutter: Cutter) -> None:
     said = exchanges(dialogue)
     expected = [b"".join(line.wire for line in lines if not line.closes) for _, lines in said]
-    by_hand = ByHand(b"".join(expected))
+    by_hand = ByHand(b"".join(expected), lmtp=dialogue.lmtp)
     for (lines, answers), output in zip(said, expected, strict=True):
         if not lines[0].closes:
             pieces = cutter(b"".join(line.wire for line in lines))
@@ -119,6 +133,8 @@ def test_over_sockets(dialogue, new_loop, cutter):
 
 NOTATION = r"""# what it shows
 
+Listener: lmtp
+Limits: domains=2
 Route: a.test U U2
 Route: b.test nobody
 C: a\r\0\xff\\
@@ -134,9 +150,11 @@ def test_the_notation_is_read_as_described(tmp_path):
     dialogue = read(file)
     assert dialogue.routes == {"a.test": ["U", "U2"], "b.test": ["nobody"]}
     assert dialogue.upstreams() == {"U", "U2"}
+    assert dialogue.lmtp
+    assert dialogue.bounds == {"domains": 2}
     assert [line.text for line in dialogue.lines] == [b"a\r\0\xff\\", b"", b"(closes)"]
     assert [(speaker, len(lines)) for speaker, lines in dialogue.turns()] == [("C", 2), ("V2", 1)]
-    assert dialogue.lines[-1].place == "sample.txt:7"
+    assert dialogue.lines[-1].place == "sample.txt:9"
     assert dialogue.records == [("aborted", "U2")]
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     ("smtp", "message"),  # L0 languages: pure, no input or output, no clock, no chance
     ("mail",),  # L1 nouns: what the languages speak of
     ("net", "delivery", "gdbm"),  # L2 ground: sockets, deadlines, GNU dbm files; the seam between the conversations
-    ("routes", "policy", "accounting"),  # L3 capabilities: where to, whether, what happened
+    ("routes", "policy", "accounting", "ledger"),  # L3 capabilities: where to, whether, what happened, who has what
     ("inbound", "outbound"),  # L4 conversations: we are the server, we are the client; they meet in delivery
     ("config", "process", "control", "cli"),  # L5 machine: read the wishes, wire it all together, run it
 )

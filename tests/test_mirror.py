@@ -21,10 +21,11 @@ ABOUT_THE_WHOLE = {
     "test_contributing.py",
     "test_agreement.py",
     "test_original.py",
+    "test_retries.py",
 }
 """Tests that belong to no single file."""
 
-BESIDE_THE_MIRROR = {"interop", "dialogues", "fuzz", "support"}
+BESIDE_THE_MIRROR = {"interop", "dialogues", "fuzz", "support", "chaos"}
 """Directories of tests/ that mirror nothing."""
 
 

@@ -76,6 +76,8 @@ def at_data(first: str, second: str) -> str:
 
 def at_dot(first: str, second: str) -> tuple[str, set[str]]:
     """The answer to the dot, and who holds the message, where `first` is asked before `second` (D5, D7)."""
+    if first == "5xx":
+        return "451 4.3.0", set()  # true for its own recipients only: the retry is split
     if first != "yes":
         return words(first, ONE, Phase.FINAL), set()
     if second != "yes":
@@ -115,7 +117,7 @@ class Pair:
         """If a destination has fallen silent, let time pass, once; is there an answer now?"""
         if self.one.silences or self.two.silences:
             self.one.silences = self.two.silences = 0
-            self.relay.pass_time(self.relay.ground.final + 1)
+            self.relay.pass_time(self.relay.service.final + 1)
         return self._answered()
 
     def holders(self) -> set[str]:

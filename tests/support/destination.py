@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import cast
 
@@ -75,6 +75,12 @@ class Destination:
 
     def __init__(self) -> None:
         self.answers: dict[Phase, Choice] = dict(GOOD)
+        self.lmtp = False
+        """Whether it speaks LMTP: after the dot, `verdicts` in place of the answer to FINAL."""
+        self.verdicts: dict[str, Answer] = {}
+        """After the dot in LMTP and PRDR, the answers about single recipients; others get the one of FINAL."""
+        self.final: Answer | None = "250 2.0.0 done"
+        """The last answer of PRDR, which comes after those about its recipients; None: it does not announce them."""
         self.early: tuple[int, Answer] | None = None
         """After so many octets of content: this answer, in their middle."""
         self.keeps_content = True
@@ -103,9 +109,12 @@ class Destination:
         """Every command that begins so, of all connections."""
         return [line for talk in self.talks for line in talk.lines if line.startswith(verb)]
 
-    async def start(self, port: int = 0) -> None:
-        """Listen on `port`, or on a free one."""
+    async def start(self, port: int = 0, path: str = "") -> None:
+        """Listen on `port`, or on a free one; or on the Unix socket at `path`."""
         loop = asyncio.get_running_loop()
+        if path:
+            self._server = await loop.create_unix_server(lambda: Talk(self), path)
+            return
         self._server = await loop.create_server(lambda: Talk(self), LOOPBACK, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -153,6 +162,7 @@ class Talk(asyncio.Protocol):
         self._content = bytearray()
         self._withheld: tuple[Phase, str] | None = None  # what an answer is due to
         self._pending: Message | None = None  # complete, and not answered yet
+        self._script: list[tuple[str, Answer]] = []  # what is still to be said of a message, and about whom
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -181,7 +191,7 @@ class Talk(asyncio.Protocol):
         self.lines.append(line)
         verb, _, argument = line.partition(" ")
         match verb.upper():
-            case "EHLO" | "HELO":
+            case "EHLO" | "HELO" | "LHLO" if (verb.upper() == "LHLO") == self.destination.lmtp:
                 self._answer(Phase.EHLO, line)
             case "MAIL":
                 self._mail, self._recipients = argument, []
@@ -224,7 +234,43 @@ class Talk(asyncio.Protocol):
         self._pending = Message(self._mail, tuple(self._recipients), content)
         self._content.clear()
         self._in_content = False
-        self._answer(Phase.FINAL, "")
+        if self._gives_each_its_own:
+            self._begin_verdicts(self._pending)
+        else:
+            self._answer(Phase.FINAL, "")
+
+    @property
+    def _gives_each_its_own(self) -> bool:
+        """Exim's server gives one answer to a message for one, although it was asked for PRDR."""
+        prdr = self._mail.upper().endswith(" PRDR") and len(self._recipients) > 1 and self.destination.final is not None
+        return self.destination.lmtp or prdr
+
+    def _begin_verdicts(self, message: Message) -> None:
+        """Of each recipient in turn, until one of the answers is none."""
+        destination, self._pending = self.destination, None
+        good = destination.answers[Phase.FINAL]
+        self._script = [
+            (recipient, destination.verdicts.get(recipient, good if not callable(good) else good(recipient)))
+            for recipient in message.recipients
+        ]
+        if not destination.lmtp:
+            self.act("353 each in turn")
+            self._script.append(("", destination.final or ""))
+        self._go_on(message)
+
+    def _go_on(self, message: Message) -> None:
+        taken: list[str] = []
+        while self._script:
+            recipient, answer = self._script.pop(0)
+            if recipient and isinstance(answer, str) and answer.startswith("2"):
+                taken.append(recipient)
+            if not recipient and isinstance(answer, str) and not answer.startswith("2"):
+                taken = []  # the last word
+            self.act(answer)
+            if isinstance(answer, Act):
+                break
+        if taken:
+            self.destination.messages.append(replace(message, recipients=tuple(taken)))
 
     def _answer(self, phase: Phase, line: str) -> None:
         """Answer as the script says."""
@@ -260,10 +306,11 @@ class Talk(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def running_destination() -> AsyncIterator[Destination]:
-    """A destination that says yes to everything, until told otherwise."""
+async def running_destination(path: str = "", *, lmtp: bool = False) -> AsyncIterator[Destination]:
+    """A destination that says yes to everything, until told otherwise; on the Unix socket at `path` if there is one."""
     destination = Destination()
-    await destination.start()
+    destination.lmtp = lmtp
+    await destination.start(path=path)
     try:
         yield destination
     finally:

@@ -2,7 +2,7 @@
 
 It forwards both directions unchanged until then.
 
-Bugs: it knows no back-pressure, and passes a half-close on as a close.
+Bugs: it knows no back-pressure, and passes a half-close on as a close unless told otherwise.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """What happens when the octets have passed."""
 
     CLOSE = "close"
+    DEATH = "death"
+    """As when the process ends that should have got the octets: the kernel resets the connection if some are unread."""
     RESET = "reset"
     STALL = "stall"
 
@@ -63,6 +65,8 @@ class FaultProxy:
         self.fault: Fault | None = None
         self.single_octets = False
         """Whether each octet is written on its own."""
+        self.half_closes = False
+        """Whether a half-close is passed on as one; a client that sends no more may still listen."""
         self.passed = dict.fromkeys(Way, 0)
         """Octets forwarded, of all connections since `begin_anew`."""
         self.struck = False
@@ -107,6 +111,8 @@ class _Side(asyncio.Protocol):
         self.fault = fault
         self._left = fault.after if fault is not None and fault.way is self.way else None
         self._stalled = False
+        self._unread = False
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -120,10 +126,18 @@ class _Side(asyncio.Protocol):
             else:
                 reset(self.other.transport)
 
+    def eof_received(self) -> bool:
+        self._ended = True
+        if not self.proxy.half_closes or self.other is None or self.other._ended:
+            return False
+        self.other.transport.write_eof()
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._stalled:
             return
         if self._left is not None:
+            self._unread = len(data) > self._left
             data = data[: self._left]
             self._left -= len(data)
         self._forward(data)
@@ -142,6 +156,8 @@ class _Side(asyncio.Protocol):
         """Do what was asked for, once what was forwarded has been written."""
         assert self.fault is not None
         self.proxy.struck = self._stalled = True
+        if self.fault.kind is Kind.DEATH and self._unread:
+            reset(self.transport)
         if self.fault.kind is not Kind.STALL:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._break, self.fault.kind)

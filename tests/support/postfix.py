@@ -6,15 +6,19 @@ Postfix must be started by root: its master changes users for its daemons.
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import smtplib
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from support.directories import UNPRIVILEGED, is_root, make_writable
 from support.ports import LOOPBACK, free_port
-from support.processes import Running, require_program, run_to_end
+from support.processes import GLANCE, PATIENCE, Running, require_program, run_to_end
 
 DAEMONS = Path("/usr/lib/postfix/sbin")
 
@@ -60,6 +64,7 @@ trace     unix  - - n -     0 bounce
 flush     unix  n - n 1000? 0 flush
 smtp      unix  - - n -     - smtp
 relay     unix  - - n -     - smtp
+lmtp      unix  - - n -     - lmtp
 showq     unix  n - n -     - showq
 error     unix  - - n -     - error
 retry     unix  - - n -     - error
@@ -68,6 +73,11 @@ virtual   unix  - n n -     - virtual
 anvil     unix  - - n -     1 anvil
 postlog   unix-dgram n - n - 1 postlogd
 """
+
+
+_DELIVERY = re.compile(r" (\w+): to=<([^>]*)>, .* status=(\w+) ")
+
+_UNDER_WAY = re.compile(r'"queue_name": "(?:active|incoming|maildrop)"')
 
 
 class Postfix(Running):
@@ -108,6 +118,11 @@ class Postfix(Running):
         except AssertionError as failure:
             raise AssertionError(f"{failure}\n{self.log()}") from None
 
+    def processes(self, name: str) -> list[int]:
+        """Its own processes of this name, such as `smtp`."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+
     def queue(self) -> str:
         """What is still to be delivered, a line of JSON for each message; empty when there is nothing."""
         listed = run_to_end([require_program("postqueue"), "-c", str(self._configuration), "-j"])
@@ -119,15 +134,56 @@ class Postfix(Running):
 
 
 class PostfixClient(Postfix):
-    """A Postfix that sends everything through the relay at `relay_port`, but throws away mail for its own senders."""
+    """A Postfix that sends everything through the relay at `relay_port`, but throws away mail for its own senders.
 
-    def __init__(self, directory: Path, relay_port: int, sender_domain: str) -> None:
-        settings = {
+    Further `settings` win. Nothing is tried again before `try_again` says so, or an hour has passed.
+    """
+
+    def __init__(
+        self, directory: Path, relay_port: int, sender_domain: str, settings: Mapping[str, str] | None = None
+    ) -> None:
+        own = {
             "relayhost": f"[{LOOPBACK}]:{relay_port}",
             "transport_maps": f"inline:{{ {{ {sender_domain} = discard: }} }}",
+            "minimal_backoff_time": "1h",
             "maximal_queue_lifetime": "1h",
+            "smtp_destination_concurrency_failed_cohort_limit": "0",  # no destination is given up for a while
+            "lmtp_destination_concurrency_failed_cohort_limit": "0",
+            "transport_retry_time": "1s",  # after a process of its own has died
+            "service_throttle_time": "1s",
         }
-        super().__init__(directory, "client.test", settings)
+        super().__init__(directory, "client.test", {**own, **(settings or {})})
+
+    def take(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
+        """Put a message into the queue; its id. It is delivered at once."""
+        with smtplib.SMTP(LOOPBACK, self.port) as client:
+            assert client.mail(sender)[0] == 250
+            for recipient in recipients:
+                assert client.rcpt(recipient)[0] == 250
+            code, text = client.data(content)
+        assert code == 250, text
+        return text.decode().rpartition(" ")[2]
+
+    def try_again(self) -> None:
+        """Try to deliver all that was put off, now."""
+        flushed = run_to_end([require_program("postqueue"), "-c", str(self._configuration), "-f"])
+        assert flushed.returncode == 0, flushed.stdout
+
+    def deliver_all(self, seconds: float = PATIENCE) -> None:
+        """Try again whenever all that is left has been put off, until nothing is left, or that time is over."""
+        deadline = time.monotonic() + seconds
+        while (queue := self.queue()) and time.monotonic() < deadline:
+            if not _UNDER_WAY.search(queue):
+                self.try_again()
+            time.sleep(GLANCE)
+
+    def verdicts(self) -> dict[str, dict[str, tuple[str, str]]]:
+        """For each message, the last thing that the log says about each recipient: its status, and the whole line."""
+        told: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        for line in self.log().splitlines():
+            if found := _DELIVERY.search(line):
+                told[found[1]][found[2]] = found[3], line
+        return told
 
 
 class PostfixDestination(Postfix):

@@ -10,11 +10,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from moxy.accounting.record import Record
 from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.service import Bounds, Patience, Service
+from moxy.ledger import Ledger, NoLedger
+from moxy.ledger.shared import SharedLedger
+from moxy.ledger.stamp import Stamp
 from moxy.mail import Host, Mode, Route
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.destination import Settings
@@ -31,10 +35,11 @@ HOST_NAME = "mx.moxy.test"
 _CUT = replies.DESTINATION_LOST
 
 
-def route(*ports: int, mode: Mode = Mode.ALL, weights: tuple[int, ...] = ()) -> Route:
-    """The route to servers on these ports of loopback."""
+def route(*ports: int, mode: Mode = Mode.ALL, weights: tuple[int, ...] = (), copies: tuple[int, ...] = ()) -> Route:
+    """The route to servers on these ports of loopback; those at `copies` get a copy if they can."""
     shares = weights or (1,) * len(ports)
-    return Route(tuple(Host(LOOPBACK, port, share) for port, share in zip(ports, shares, strict=True)), mode)
+    hosts = tuple(Host(LOOPBACK, port, share) for port, share in zip(ports, shares, strict=True))
+    return Route(hosts, mode, best_effort=tuple(Host(LOOPBACK, port) for port in copies))
 
 
 class Domains:
@@ -103,11 +108,16 @@ async def running_relay(
     routes: Route | Mapping[str, Route],
     *,
     settings: Settings | None = None,
+    named: Mapping[str, Settings] | None = None,
+    ledger: Path | Ledger | None = None,
+    spread_first: bool = False,
     bounds: Bounds | None = None,
     patience: Patience | None = None,
+    lmtp: bool = False,
     **ground: object,
 ) -> AsyncIterator[Relay]:
-    """A relay for domains, or (given one route) for `one.test`. `ground` are fields of Ground.
+    """A relay for domains, or (given one route) for `one.test`. With `lmtp` its clients speak LMTP. `ground` are
+    fields of Ground, `named` the settings of routes that name some. A ledger that is no path is not closed in the end.
 
     Leaving the block asserts that nothing is left: no client, no connection to a destination but idle ones, and none
     at all once the pools are closed.
@@ -115,7 +125,7 @@ async def running_relay(
     loop = asyncio.get_running_loop()
     sweeper = Sweeper()
     own = replace(Ground(HOST_NAME, sweeper, loop), **ground)
-    directory = SmtpDirectory(own, settings or Settings())
+    directory = SmtpDirectory(own, settings or Settings(), named)
     records = Kept()
     table = Domains(routes if isinstance(routes, Mapping) else {"one.test": routes})
     service = Service(
@@ -126,15 +136,21 @@ async def running_relay(
         sweeper,
         bounds=bounds or Bounds(),
         patience=patience or Patience(),
+        ledger=SharedLedger(ledger, Stamp(), loop, hours=72, entries=1000)
+        if isinstance(ledger, Path)
+        else ledger or NoLedger(),
+        spread_first=spread_first,
     )
     relay = Relay(service, directory, own, records)
-    server = await loop.create_server(partial(ClientConnection, service, loop), LOOPBACK, 0)
+    server = await loop.create_server(partial(ClientConnection, service, loop, lmtp=lmtp), LOOPBACK, 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay
         await relay.rest()
         await relay.close_pools()
     finally:
+        if isinstance(ledger, Path):
+            service.ledger.close()
         server.close()
         for connection in tuple(service.connections):
             connection.cut_off()

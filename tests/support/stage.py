@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from moxy.accounting.record import Record
 from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
-from moxy.inbound.service import Service
+from moxy.inbound.service import Bounds, Service
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
@@ -128,8 +128,15 @@ class Stage:
         self._table.write_text("".join(lines))
         sweeper = Sweeper()
         self.directory = SmtpDirectory(Ground(HOST_NAME, sweeper, self._loop), Settings())
-        self.service = Service(HOST_NAME, FileTable(self._table), self.directory, Recorder([self.records]), sweeper)
-        port = await self._serve(lambda: ClientConnection(self.service, self._loop))
+        self.service = Service(
+            HOST_NAME,
+            FileTable(self._table),
+            self.directory,
+            Recorder([self.records]),
+            sweeper,
+            bounds=Bounds(**self._dialogue.bounds),
+        )
+        port = await self._serve(lambda: ClientConnection(self.service, self._loop, lmtp=self._dialogue.lmtp))
         _, client = await self._loop.create_connection(End, LOOPBACK, port)
         self._ends["C"] = self._ends["S"] = client
 

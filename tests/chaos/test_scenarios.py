@@ -1,0 +1,49 @@
+"""Every scenario of the proof, section by section; docs/promise.md says what has come of them.
+
+Where only the numbers differ, `./run promise` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos import report
+from chaos.mutations import MUTATIONS
+from chaos.run import play_section
+from chaos.sections import IN_TROUBLE, SECTIONS, Section
+from support.scenario import scenario
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def parameters(sections):
+    return [
+        pytest.param(section, id=section.title, marks=[pytest.mark.slow] if section.slow else [])
+        for section in sections
+    ]
+
+
+@pytest.mark.parametrize("section", parameters([*SECTIONS, *IN_TROUBLE]))
+@scenario
+async def test_the_promise_is_kept_as_the_page_says(section: Section) -> None:
+    result = await play_section(section)
+    assert not result.faults, result.first
+    assert report.row(section, result) in report.PAGE.read_text()
+
+
+def rows(heading: str) -> list[str]:
+    """The names in the table under a heading of the page."""
+    _, _, part = report.PAGE.read_text().partition(f"\n## {heading}\n")
+    lines = [line for line in part.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    return [line.removeprefix("| ").partition(" | ")[0] for line in lines[1:]]
+
+
+def test_the_page_has_every_section_and_no_other():
+    assert rows("What was tried") == [section.title for section in SECTIONS]
+    assert rows("Without a ledger") == [section.title for section in IN_TROUBLE]
+
+
+def test_the_page_has_every_mutation_and_no_other():
+    assert rows("Broken on purpose") == [mutation.name for mutation in MUTATIONS]
+    for mutation in MUTATIONS:
+        assert report.mutation_row(mutation, dict.fromkeys(mutation.found_as, 1)) in report.PAGE.read_text()
