@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from moxy.accounting.record import Outcome
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from support import witness
 from support.bench import every_cut, run_all
 from support.destination import Act, Answer, Destination, Phase, running_destination

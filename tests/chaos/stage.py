@@ -18,7 +18,7 @@ from chaos.sender import Recipient, Sender
 from moxy.ledger import Ledger
 from moxy.mail import Route
 from moxy.net.deadlines import NEVER
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from support.faults import FaultProxy, Way, running_proxy
 from support.relay import Relay, route, running_relay
 from support.scenario import GLANCE, until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from moxy.smtp import replies
 from support.destination import Destination, Phase, running_destination
 from support.outbound import Outbound, recipients, running_outbound, texts

@@ -9,57 +9,22 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from moxy.mail import Host, Route
+from moxy.mail import Host, Route, Session
 from moxy.net import names
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard
 from moxy.outbound.connect import connect
-from moxy.outbound.destination import Settings
 from moxy.outbound.pool import Pool
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
-from support.destination import Act, Answer, Phase, running_destination
+from support.destination import Phase, running_destination
 from support.outbound import LMTP, recipients, running_outbound, texts
 from support.ports import free_port
 from support.relay import route, running_relay
 from support.scenario import scenario, until
 from support.smtpclient import connected
-
-
-@scenario
-async def test_we_introduce_ourselves_by_our_host_name() -> None:
-    async with (
-        running_destination() as destination,
-        running_relay(route(destination.port)) as relay,
-        connected(relay.port) as client,
-    ):
-        await client.deliver(["a@one.test"])
-        assert destination.talks[0].lines[0] == "EHLO mx.moxy.test"
-
-
-@scenario
-async def test_a_server_that_knows_no_ehlo_gets_helo() -> None:
-    async with (
-        running_destination() as destination,
-        running_relay(route(destination.port)) as relay,
-        connected(relay.port) as client,
-    ):
-        destination.answers[Phase.EHLO] = lambda line: "500 what?" if line.startswith("EHLO") else "250 old.test"
-        assert (await client.deliver(["a@one.test"])).startswith("250")
-        assert destination.talks[0].lines[:2] == ["EHLO mx.moxy.test", "HELO mx.moxy.test"]
-
-
-@pytest.mark.parametrize("greeting", ["554 no service here", "421 later", "250 strange", "garbage", Act.CLOSE])
-@scenario
-async def test_a_server_that_does_not_greet_us_is_a_reason_to_try_again(greeting: Answer) -> None:
-    async with (
-        running_destination() as destination,
-        running_relay(route(destination.port)) as relay,
-        connected(relay.port) as client,
-    ):
-        destination.answers[Phase.GREETING] = greeting
-        assert (await client.begin(["a@one.test"]))[0].startswith("451 4.")
 
 
 @pytest.mark.parametrize("host", [Host("127.0.0.1", 0), Host("no-such-host.invalid", 25), Host("a" * 64 + ".test", 25)])
@@ -100,28 +65,6 @@ async def test_a_loop_that_is_not_noticed_ends_all_the_same() -> None:
 
 
 @scenario
-async def test_a_destinations_own_names_do_not_reach_the_client() -> None:
-    async with (
-        running_destination() as destination,
-        running_relay(route(destination.port)) as relay,
-        connected(relay.port) as client,
-    ):
-        destination.answers[Phase.RCPT] = "550 5.7.1 destination.test at [127.0.0.1] says no"
-        assert (await client.begin(["a@one.test"])) == ["550 5.7.1 mx.moxy.test at [mx.moxy.test] says no"]
-
-
-@scenario
-async def test_they_do_where_nothing_is_to_be_hidden() -> None:
-    async with (
-        running_destination() as destination,
-        running_relay(route(destination.port), hide=False) as relay,
-        connected(relay.port) as client,
-    ):
-        destination.answers[Phase.RCPT] = "550 5.7.1 destination.test says no"
-        assert (await client.begin(["a@one.test"])) == ["550 5.7.1 destination.test says no"]
-
-
-@scenario
 async def test_another_server_on_our_port_at_another_address_is_no_loop() -> None:
     async with running_destination() as destination, running_relay(route(destination.port)) as relay:
         relay.ground.listening = frozenset({("192.0.2.1", destination.port)})
@@ -155,35 +98,15 @@ async def test_many_dead_addresses_take_no_longer_than_the_time_for_all(monkeypa
     monkeypatch.setattr(asyncio, "wait_for", wait_for)
     host = Host("many.test", 25)
     ground = Ground("mx.moxy.test", Sweeper(), loop, connect=0.1, connect_total=0.25)
-    reply = await connect(host, ground, Pool(host, ground, limit=1, transactions=1), loop.time() + 0.25)
+    pool = Pool(host, ground, Settings())
+    reply = await connect(host, ground, pool, Settings(), Session("1", ""), loop.time() + 0.25)
     assert isinstance(reply, Reply)
     assert reply.code == 451
     assert asked
     assert sum(asked) < 0.3
 
 
-@scenario
-async def test_every_address_of_a_host_is_hidden() -> None:
-    async with running_destination() as destination:
-        destination.answers[Phase.RCPT] = "550 5.1.1 ask ::1 or 127.0.0.1 at localhost"
-        there = Route((Host("localhost", destination.port),))
-        async with running_relay({"one.test": there}) as relay, connected(relay.port) as client:
-            reply = (await client.begin(["a@one.test"]))[0]
-            assert "127.0.0.1" not in reply
-            assert "localhost" not in reply
-
-
 # -- LMTP, and Unix sockets
-
-
-@scenario
-async def test_a_server_that_knows_no_lhlo_gets_nothing_else() -> None:
-    async with running_destination() as destination, running_outbound(LMTP) as outbound:
-        delivery = outbound.open(outbound.to(destination.port))
-        assert await delivery.rcpt(recipients("a@one.test")[0]) == replies.DESTINATION_UNREACHABLE
-        assert destination.talks[0].lines[0] == "LHLO mx.moxy.test"
-        assert not destination.commands("EHLO")
-        assert not destination.commands("HELO")
 
 
 @scenario

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from moxy.mail import Mode
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from support.destination import Act, Answer, Phase, running_destination
 from support.ports import free_port
 from support.relay import Relay, route, running_relay

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moxy.mail import Host, Mode, Route
-from moxy.outbound.destination import Settings
 from moxy.outbound.pool import FORGIVEN
+from moxy.outbound.settings import Settings
 from support.destination import running_destination
 from support.ports import free_port
 from support.relay import Relay, route, running_relay

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from moxy.outbound.destination import Settings
 from moxy.outbound.pool import FRESH
+from moxy.outbound.settings import Settings
 from support.destination import Act, Answer, Phase, running_destination
 from support.relay import Relay, route, running_relay
 from support.scenario import scenario, until

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from moxy.net.steps import Steps
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from moxy.smtp.reply import Reply
 from support.destination import Act, Answer, Phase, running_destination
 from support.outbound import LMTP, recipients, running_outbound, texts

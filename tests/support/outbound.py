@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from moxy.delivery import Flow
 from moxy.mail import Envelope, Host, Mode, Recipient, Route, Session
 from moxy.net.deadlines import Sweeper
-from moxy.outbound.destination import Settings, SmtpDestination
+from moxy.outbound.destination import SmtpDestination
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.address import ForwardPath, ReversePath

@@ -14,7 +14,7 @@ from moxy.inbound.connection import ClientConnection
 from moxy.ledger import Entry, State
 from moxy.ledger.store import Store, Wanted
 from moxy.net.acknowledged import unacknowledged
-from moxy.outbound.destination import Settings
+from moxy.outbound.settings import Settings
 from moxy.smtp import replies
 from support.destination import Act, Destination, Phase, running_destination
 from support.faults import RESET_ON_CLOSE

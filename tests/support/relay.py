@@ -21,9 +21,9 @@ from moxy.ledger.shared import SharedLedger
 from moxy.ledger.stamp import Stamp
 from moxy.mail import Host, Mode, Route
 from moxy.net.deadlines import Sweeper
-from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.pool import Pool
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.address import ForwardPath

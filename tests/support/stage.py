@@ -17,8 +17,8 @@ from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.service import Bounds, Service
 from moxy.net.deadlines import Sweeper
-from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.routes.file import FileTable
 from support.dialogue import HOST_NAME, RESETS, Dialogue, Line

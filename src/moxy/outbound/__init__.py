@@ -1,9 +1,11 @@
 """We are the client: from a route to the mail server behind it.
 
 directory    Directory: the destinations behind a route, and the pools they share
-destination  SmtpDestination: candidates in order, leases, settings
+destination  SmtpDestination: candidates in order, leases
+settings     Settings: how its hosts are spoken with
 pool         Pool: the connections to one host, few and proved alive
-connect      how a connection comes about: addresses, greeting, EHLO or LHLO
+connect      how a connection comes about: addresses, TCP or a Unix socket
+introduction how it begins: greeting, EHLO or LHLO
 upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
 verdicts     Verdicts: the answers to one dot, where each recipient gets its own (LMTP, PRDR)

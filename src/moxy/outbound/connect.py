@@ -1,7 +1,4 @@
-"""How a connection to a destination comes about: its addresses, TCP or a Unix socket, the greeting, and EHLO or LHLO.
-
-RFC 5321 §3.1, §3.2; RFC 2033 §4.1.
-"""
+"""How a connection to a destination comes about: its addresses, TCP or a Unix socket. Then it is introduced."""
 
 from __future__ import annotations
 
@@ -10,8 +7,10 @@ from functools import partial
 
 from structlog import get_logger
 
-from moxy.mail import Host
+from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
+from moxy.outbound.introduction import introduce
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground, Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -19,13 +18,17 @@ from moxy.smtp.reply import Reply
 log = get_logger("moxy.outbound")
 
 
-async def connect(host: Host, ground: Ground, owner: Owner, deadline: float, *, lmtp: bool = False) -> Upstream | Reply:
-    """Connect to `host` and shake hands until `deadline`; returns the reply for the client where that fails.
+async def connect(
+    host: Host, ground: Ground, owner: Owner, settings: Settings, session: Session, deadline: float
+) -> Upstream | Reply:
+    """Connect to `host` and be introduced to it until `deadline`; returns the reply for the client where that fails.
+
+    It is for the client of `session` alone where `settings.lease` says so, else for everybody.
 
     Needs a task to run in.
     """
     loop = ground.loop
-    if lmtp and host.port == SMTP_PORT:
+    if settings.protocol == "lmtp" and host.port == SMTP_PORT:
         log.warning("not_connected", destination=str(host), reason="LMTP is not for port 25")  # RFC 2033 §5
         return replies.DESTINATION_UNREACHABLE
     try:
@@ -45,7 +48,7 @@ async def connect(host: Host, ground: Ground, owner: Owner, deadline: float, *, 
             return replies.LOOP_TO_SELF
         timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
-            return await _shake_hands(upstream, found, ground, b"LHLO" if lmtp else b"EHLO")
+            return await introduce(upstream, found, ground, settings, session)
         finally:
             timer.cancel()
     return replies.DESTINATION_UNREACHABLE
@@ -83,39 +86,6 @@ def _is_ourselves(host: Host, transport: asyncio.BaseTransport, ground: Ground) 
     everywhere = "::" if ":" in peer[0] else "0.0.0.0"  # noqa: S104 - compared, not bound
     here = peer[0] == own[0] or peer[0].startswith("127.")
     return here and (everywhere, peer[1]) in ground.listening
-
-
-async def _shake_hands(upstream: Upstream, addresses: list[str], ground: Ground, hello: bytes) -> Upstream | Reply:
-    """Await the greeting, say EHLO, or HELO to a server that knows no EHLO (RFC 5321 §3.2); LHLO knows nothing else."""
-    (greeting,) = await upstream.greeting
-    if greeting.code != 220:
-        return _refused(upstream, greeting)
-    hostname = ground.hostname.encode()
-    (reply,) = await upstream.exchange(hello + b" " + hostname, patience=ground.reply)
-    spoken = {_first_word(greeting), _first_word(reply)}
-    if reply.permanent and upstream.lost is None and hello == b"EHLO":
-        (reply,) = await upstream.exchange(b"HELO " + hostname, patience=ground.reply)
-        spoken.add(_first_word(reply))
-    if not reply.positive:
-        return _refused(upstream, reply)
-    # What a server calls itself is hidden if it looks like a host's name, or is said twice: "ESMTP" alone is no secret.
-    names_of_it = {upstream.host.name, *addresses, *(word for word in spoken if "." in word or ":" in word)}
-    if len(spoken) == 1:
-        names_of_it |= spoken
-    upstream.hide(frozenset(name.strip("[]").lower() for name in names_of_it))
-    return upstream
-
-
-def _refused(upstream: Upstream, reply: Reply) -> Reply:
-    """The destination does not want to talk to us now: that is no verdict on a recipient, so never a 5xx (T23)."""
-    log.warning("destination_refuses_sessions", destination=str(upstream.host), reply=str(reply))
-    lost = upstream.lost
-    upstream.quit()
-    return lost or replies.DESTINATION_UNREACHABLE
-
-
-def _first_word(reply: Reply) -> str:
-    return reply.lines[0].partition(" ")[0] if reply.lines else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from moxy.delivery import Flow
 from moxy.mail import Envelope, Mode, Session
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a destination's hosts are spoken with."""
-
-    protocol: Literal["smtp", "lmtp"] = "smtp"
-    """What they speak."""
-    lease: Literal["transaction", "session"] = "transaction"
-    """How long a client keeps a connection: for a transaction (shared), or until it leaves (one to one)."""
-    connections: int = 40
-    """Most connections at once to a host. Postfix takes 50 from one client by default."""
-    transactions: int = 100
-    """Most transactions on one connection."""
-    eight_bit: Literal["refuse", "pass"] = "refuse"
-    """What to do with 8-bit content for a host without 8BITMIME (T9)."""
 
 
 class SmtpDestination:
@@ -85,7 +68,9 @@ class SmtpDestination:
         candidates = self._candidates(loop.time(), preferred)
         for tried, pool in enumerate(candidates):
             now = loop.time()
-            answer = await pool.lease(now + (deadline - now) / (len(candidates) - tried))  # leave time for the others
+            answer = await pool.lease(
+                session, now + (deadline - now) / (len(candidates) - tried)
+            )  # leave time for others
             if isinstance(answer, Upstream):
                 if self.settings.lease == "session":
                     self._keep(session, answer)

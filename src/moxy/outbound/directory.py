@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from moxy.mail import Host, Mode, Route
-from moxy.outbound.destination import Settings, SmtpDestination
+from moxy.outbound.destination import SmtpDestination
 from moxy.outbound.pool import Pool
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 
 
@@ -66,14 +67,7 @@ class SmtpDirectory:
         key = (settings, str(host))
         pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(
-                host,
-                self._ground,
-                limit=settings.connections,
-                transactions=settings.transactions,
-                lmtp=settings.protocol == "lmtp",
-            )
-            self._pools[key] = pool
+            pool = self._pools[key] = Pool(host, self._ground, settings)
         return pool
 
     def forget_unused(self) -> None:

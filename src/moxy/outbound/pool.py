@@ -4,7 +4,7 @@ What to do for a lease is decided at once; only then is anything waited for:
 
     an idle connection, used a moment ago    taken as it is: its first replies prove it alive, before any promise
     an idle connection, unused for a while   it answers RSET first, or the next one is taken (T24)
-    fewer than `limit` open                  a new one
+    fewer than `connections`                 a new one
     one whose client keeps us waiting        taken from it with RSET; its transaction is told anew when it goes on
     otherwise                                the waiting room, until one is given back
 
@@ -17,8 +17,9 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from moxy.mail import Host
+from moxy.mail import Host, Session
 from moxy.outbound.connect import connect
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -34,17 +35,12 @@ FORGIVEN: Final = 10.0
 
 
 class Pool:
-    """The connections to one host. `limit`: most at once; `transactions`: most on one connection.
+    """The connections to one host."""
 
-    `lmtp`: the host speaks LMTP.
-    """
-
-    def __init__(self, host: Host, ground: Ground, *, limit: int, transactions: int, lmtp: bool = False) -> None:
+    def __init__(self, host: Host, ground: Ground, settings: Settings) -> None:
         self.host = host
         self._ground = ground
-        self._limit = limit
-        self._transactions = transactions
-        self._lmtp = lmtp
+        self._settings = settings
         self._open: set[Upstream] = set()
         self._idle: list[Upstream] = []
         self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
@@ -69,15 +65,15 @@ class Pool:
             return idle.pop()
         return None
 
-    async def lease(self, deadline: float) -> Upstream | Reply:
-        """A connection for one transaction, or why there is none; `deadline` is on the loop's clock."""
+    async def lease(self, session: Session, deadline: float) -> Upstream | Reply:
+        """A connection for a transaction of this session, or why there is none; `deadline` is on the loop's clock."""
         loop = self._ground.loop
         while True:
             upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
-            elif len(self._open) + len(self._connecting) < self._limit:
-                return await self._connect(loop, deadline)
+            elif len(self._open) + len(self._connecting) < self._settings.connections:
+                return await self._connect(session, loop, deadline)
             else:
                 upstream = await self._wait(loop, deadline)
             if upstream is not None and await self._alive(upstream, loop.time()):
@@ -92,8 +88,8 @@ class Pool:
                 upstream.lose(reply)
         return upstream.lost is None
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | Reply:
-        task = loop.create_task(connect(self.host, self._ground, self, deadline, lmtp=self._lmtp))
+    async def _connect(self, session: Session, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | Reply:
+        task = loop.create_task(connect(self.host, self._ground, self, self._settings, session, deadline))
         self._connecting.add(task)
         try:
             result = await task
@@ -102,7 +98,8 @@ class Pool:
         if isinstance(result, Upstream):
             if result.lost is None:
                 self._open.add(result)
-                result.allowed = min(self._transactions, result.extensions.transactions or self._transactions)
+                most = self._settings.transactions
+                result.allowed = min(most, result.extensions.transactions or most)
                 return result
             result = result.lost
         self._failed = loop.time()

@@ -11,8 +11,8 @@ from moxy.inbound.service import Bounds, Patience, Service
 from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard, unheard
-from moxy.outbound.destination import Settings
 from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.process.descriptors import fitting_sessions
 from moxy.process.logs import open_sinks
