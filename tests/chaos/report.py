@@ -1,4 +1,7 @@
-"""docs/promise.md, from what has come of all scenarios. Nothing in it changes from one run to the next."""
+"""docs/promise.md, from what has come of all scenarios.
+
+From one run to the next only this changes: how many answers a cut takes with it, and how many it comes too late for.
+"""
 
 from __future__ import annotations
 

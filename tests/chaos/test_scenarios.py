@@ -28,7 +28,17 @@ def parameters(sections):
 async def test_the_promise_is_kept_as_the_page_says(section: Section) -> None:
     result = await play_section(section)
     assert not result.faults, result.first
-    assert report.row(section, result) in report.PAGE.read_text()
+    page = [said(section, line) for line in report.PAGE.read_text().splitlines() if line.startswith("| ")]
+    assert said(section, report.row(section, result)) in page
+
+
+def said(section: Section, line: str) -> list[str]:
+    """The cells of a line that must be as the page says.
+
+    Whether a cut takes an answer with it, or comes a moment after it, is another one each time.
+    """
+    cells = line.strip().strip("|").split(" | ")
+    return cells[:5] + cells[7:] if section.cut else cells
 
 
 def rows(heading: str) -> list[str]:
