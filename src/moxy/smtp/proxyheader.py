@@ -116,14 +116,17 @@ def _read_v1(octets: bytes) -> tuple[ProxyHeader, int] | None:
     _, family, *words = octets[:end].split(b" ")
     if family == b"UNKNOWN":  # what follows must be ignored
         return ProxyHeader(), end + 2
-    kind = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}.get(family)
+    kind = _KINDS.get(family)
     if kind is None or len(words) != 4:
         raise ProxyHeaderError("the line is malformed")
     source, destination = _address(kind, words[0]), _address(kind, words[1])
     return ProxyHeader(source, _port(words[2]), destination, _port(words[3])), end + 2
 
 
-def _address(kind: type[IPv4Address | IPv6Address], word: bytes) -> str:
+_KINDS: Final[dict[bytes, type[IPv4Address] | type[IPv6Address]]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
+
+
+def _address(kind: type[IPv4Address] | type[IPv6Address], word: bytes) -> str:
     try:
         text = word.decode("ascii")
         address = kind(text)
