@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moxy.smtp.proxyheader import LIMIT, SIGNATURE, V1_LIMIT, ClientTls, ProxyHeader, ProxyHeaderError, read, write
@@ -44,6 +44,7 @@ def test_version_2_reads_back_the_same(header):
     assert read(octets) == (header, len(octets))
 
 
+@settings(deadline=None)
 @given(header=RICH, version=st.sampled_from([1, 2]), behind=st.binary(max_size=30))
 def test_cutting_the_stream_anywhere_changes_nothing(header, version, behind):
     octets = write(header, version)

@@ -23,6 +23,7 @@ from moxy.config.ledger import Ledger
 from moxy.config.logs import Log, OperatorLog
 from moxy.config.routes import NodbRoutes, Relay, Routes
 from moxy.config.types import (
+    Clients,
     Count,
     Duration,
     Endpoints,
@@ -46,6 +47,7 @@ from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
 from moxy.net.syslog import DEVICE
+from moxy.outbound.settings import PERSONAL
 from moxy.smtp import limits
 
 
@@ -71,6 +73,17 @@ class Listener(Section):
 
     socket_mode: FileMode = 0o660
     """The permissions of Unix sockets, whose owner is the user that Moxy becomes: who may write may connect."""
+
+    proxy_from: Clients = ()
+    """Proxies, such as HAProxy or a cloud's balancer, that begin each connection with a PROXY header (version 1 or 2):
+    the client is who stands there, for relaying, logs and destinations. From these addresses the header must come; from
+    all others none is understood.
+    """
+
+    xclient_from: Clients = ()
+    """Proxies, such as nginx, that may tell with XCLIENT who their client is. It is offered to them alone, and once
+    they have given an address they are that client.
+    """
 
     @model_validator(mode="after")
     def _lmtp_keeps_off_port_25(self) -> "Listener":
@@ -168,7 +181,15 @@ class Timeouts(Section):
 
 
 Lease = Literal["transaction", "session"]
+Identity = Literal["none", "header", "xforward", "xclient", "proxy-v1", "proxy-v2", "helo"]
 EightBit = Literal["refuse", "pass"]
+
+
+def _check_lease(identity: str, lease: str, *section: str) -> None:
+    """T25. Raises the contradiction, placed at the `lease` of a section that says it."""
+    if identity in PERSONAL and lease != "session":
+        message = f'with `identity = "{identity}"` each client has a connection of its own: leave `lease` out'
+        raise contradiction(message, *section, "lease")
 
 
 class Delivery(Section):
@@ -192,6 +213,19 @@ class Delivery(Section):
 
     eight_bit: EightBit = "refuse"
     """8-bit mail where the destination lacks 8BITMIME: `refuse` it, or `pass` it as it is (RFC 6152 §3)."""
+
+    identity: Identity = "header"
+    """How destinations hear who the client is: by the trace field (`header`); that and `xforward`, with each message,
+    for their logs; as if the client itself had connected (`xclient`, or a PROXY header: `proxy-v1`, `proxy-v2`); by its
+    name in EHLO alone (`helo`); or not at all (`none`). The last but one four need a connection for each client, so
+    `lease` is `session` with them. docs/identity.md has what each needs at the destination.
+    """
+
+    @model_validator(mode="after")
+    def _identity_has_its_lease(self) -> "Delivery":
+        if "lease" in self.model_fields_set:
+            _check_lease(self.identity, self.lease)
+        return self
 
 
 class Destination(Section):
@@ -225,6 +259,9 @@ class Destination(Section):
 
     eight_bit: EightBit | None = Field(default=None, examples=["refuse"])
     """As in `[delivery]`."""
+
+    identity: Identity | None = Field(default=None, examples=["header"])
+    """As in `[delivery]`; for `best_effort`, too."""
 
     @model_validator(mode="after")
     def _weights_count(self) -> "Destination":
@@ -349,6 +386,13 @@ class Config(Section):
         if self.ledger.path is not None and self.ledger.path in taken:
             message = f"`{self.ledger.path}` already belongs to {taken[self.ledger.path]}"
             raise contradiction(message, "ledger", "path")
+        return self
+
+    @model_validator(mode="after")
+    def _identities_have_their_lease(self) -> "Config":
+        for name, section in self.destination.items():
+            if section.lease is not None:
+                _check_lease(section.identity or self.delivery.identity, section.lease, "destination", name)
         return self
 
     @model_validator(mode="after")

@@ -77,7 +77,10 @@ class Delivery(Protocol):
         ...
 
     def write(self, block: bytes) -> None:
-        """Content as on the wire, dot-stuffed, any size. Never waits: `flow` asks the reader to pause."""
+        """Content as on the wire, dot-stuffed, any size. Never waits: `flow` asks the reader to pause.
+
+        The first block begins with our trace field (`moxy.message.trace.received`), the whole of it.
+        """
         ...
 
     def flush(self) -> None:

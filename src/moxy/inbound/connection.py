@@ -12,20 +12,22 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, cast
 
 from structlog import get_logger
 
 from moxy.delivery import Flow
+from moxy.inbound.arrival import arrived, heed_header
 from moxy.inbound.conversation import VERBS, Conversation
 from moxy.inbound.service import Service
-from moxy.mail import Session
+from moxy.mail.client import ClientPattern, any_matches
 from moxy.net.acknowledged import unacknowledged
 from moxy.net.deadlines import NEVER
 from moxy.net.steps import Steps
 from moxy.smtp import replies
 from moxy.smtp.command import Command
+from moxy.smtp.proxyheader import ProxyHeader
 from moxy.smtp.receiver import Content, ContentFault, Receiver
 from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import State
@@ -74,18 +76,29 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_gone_by", "_half_closed",
         "_held_up", "_leaving", "_lmtp", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading",
-        "_receiver", "_service", "_transport", "_writable", "_yielded", "deadline",
+        "_receiver", "_service", "_transport", "_writable", "_xclient_from", "_yielded", "deadline", "header",
     )  # fmt: skip
 
     _gone_by: float
     _transport: asyncio.Transport
     _conversation: Conversation
 
-    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, *, lmtp: bool = False) -> None:
+    def __init__(
+        self,
+        service: Service,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        lmtp: bool = False,
+        xclient_from: Sequence[ClientPattern] = (),
+    ) -> None:
+        """`lmtp` is what the client speaks; if it is among `xclient_from`, it may say XCLIENT."""
         bounds = service.bounds
         self._service = service
         self._loop = loop
         self._lmtp = lmtp
+        self._xclient_from = xclient_from
+        self.header: ProxyHeader | None = None
+        """What a trusted proxy has said before the connection came to us."""
         self._receiver = Receiver(lmtp=lmtp, size=bounds.enforced_size, command_line=bounds.command_line)
         self._flow = Flow(self._control_reading, self._control_reading)
         self._pumping = False
@@ -109,10 +122,13 @@ class ClientConnection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = transport
         service = self._service
-        peer = transport.get_extra_info("peername")
-        client, client_port = peer[:2] if isinstance(peer, tuple) else ("", 0)  # a Unix socket has a path, or nothing
-        session = Session(service.identify(), _address(client), client_port, lmtp=self._lmtp)
+        session = arrived(service.identify(), transport, lmtp=self._lmtp)
+        if self.header is not None:
+            heed_header(session, self.header)
         self._conversation = Conversation(service, session, self._flow)
+        if self._xclient_from and any_matches(self._xclient_from, session.client):
+            self._receiver.trust()
+            self._conversation.distrust = self._receiver.distrust
         full = len(service.connections) >= service.bounds.sessions
         service.connections.add(self)
         service.sweeper.watched.add(self)
@@ -411,9 +427,3 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = self._loop.time()  # at the next sweep once more, until its time is over
         else:
             self._transport.close()
-
-
-def _address(text: str) -> str:
-    """An address as routes and logs know it: no zone, IPv4 as IPv4 even on an IPv6 socket."""
-    address = text.partition("%")[0]
-    return address[7:] if address.startswith("::ffff:") and "." in address else address

@@ -13,11 +13,13 @@ from structlog import get_logger
 
 from moxy.delivery import Flow
 from moxy.errors import TemporaryFailure
+from moxy.inbound.arrival import heed_xclient
 from moxy.inbound.service import Service
 from moxy.inbound.transaction import Transaction
 from moxy.mail import Envelope, Recipient, Session
 from moxy.smtp import command, replies
 from moxy.smtp.address import AddressError, ForwardPath
+from moxy.smtp.extension import offering_xclient
 from moxy.smtp.reply import Replies, Reply
 
 log = get_logger("moxy.inbound")
@@ -35,6 +37,7 @@ class Conversation:
         "_flow",
         "_service",
         "_transactions",
+        "distrust",
         "session",
         "transaction",
         "unconfirmed",
@@ -48,6 +51,8 @@ class Conversation:
         self._asked = 0  # recipients asked for in this transaction, accepted or not
         self._domains: set[str] = set()  # of all recipients asked for, if they are bounded
         self.session = session
+        self.distrust: Callable[[], None] | None = None
+        """May the client say XCLIENT (T27)? Then what to call when that is over."""
         self.transaction: Transaction | None = None
         self.unconfirmed: Transaction | None = None
         """Whose final dot has come, while the client may not have our verdict."""
@@ -59,9 +64,23 @@ class Conversation:
         self.end_transaction()
         self.session.hello = event.name
         self.session.extended = event.extended
+        if self.distrust is not None and event.extended:
+            return offering_xclient(self._service.lhlo if self.session.lmtp else self._service.ehlo)
         if self.session.lmtp:
             return self._service.lhlo
         return self._service.ehlo if event.extended else self._service.helo
+
+    def xclient(self, event: command.XClient) -> Reply:
+        """XCLIENT: from a listed peer, who the client is; it is greeted as if it had connected just now.
+
+        Once the client's address is known it is that client who speaks, and nobody says for it who it is: a proxy may
+        pass on all that it says.
+        """
+        heed_xclient(self.session, event.attributes)
+        if self.distrust is not None and "ADDR" in event.attributes:
+            self.distrust()
+            self.distrust = None
+        return self._service.lmtp_greeting if self.session.lmtp else self._service.greeting
 
     def noop(self, _: command.Command) -> Reply:
         """NOOP."""
@@ -230,6 +249,7 @@ class Conversation:
 
 VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]] = {
     command.Hello: Conversation.hello,
+    command.XClient: Conversation.xclient,
     command.Mail: Conversation.mail,
     command.Rcpt: Conversation.rcpt,
     command.Data: Conversation.data,

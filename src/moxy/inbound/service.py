@@ -26,6 +26,7 @@ from moxy.smtp.reply import Reply
 if TYPE_CHECKING:
     from moxy.inbound.connection import ClientConnection
     from moxy.inbound.leg import Leg
+    from moxy.inbound.proxied import Proxied
     from moxy.inbound.transaction import Transaction
 
 
@@ -119,7 +120,7 @@ class Service:
     lhlo: Reply = field(init=False)
     goodbye: Reply = field(init=False)
     order: CommitOrder = field(init=False, default_factory=CommitOrder)
-    connections: set[ClientConnection] = field(init=False, default_factory=set)
+    connections: set[ClientConnection | Proxied] = field(init=False, default_factory=set)
     commits: set[Transaction | Leg] = field(init=False, default_factory=set)
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)

@@ -14,8 +14,9 @@ Bugs: a `*` stands for a whole octet only; IPv6 has no `*`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 EXPECTED = "an address (`192.0.2.1`, `2001:db8::1`), a network (`192.0.2.0/24`) or octets with `*` (`192.168.*.*`)"
 
@@ -43,16 +44,35 @@ class ClientPattern:
 
     def matches(self, ip: str) -> bool:
         """Whether the client at `ip` (an address without brackets) is meant. What is no IP address never is."""
-        try:
-            address = ip_address(ip)
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return address.version == self.version and int(address) & self.mask == self.value
+        address = _address(ip)
+        return address is not None and address.version == self.version and int(address) & self.mask == self.value
+
+    @property
+    def everybody(self) -> bool:
+        """Are all clients of its IP version meant?"""
+        return self.mask == 0
 
     def __str__(self) -> str:
         return self.text
+
+
+def any_matches(patterns: Iterable[ClientPattern], ip: str) -> bool:
+    """Whether one of the patterns means the client at `ip`."""
+    return any(pattern.matches(ip) for pattern in patterns)
+
+
+def plain(ip: str) -> str:
+    """An address as routes and logs know it: IPv4 as IPv4 even where it is mapped into IPv6; "" for what is none."""
+    address = _address(ip)
+    return "" if address is None else str(address)
+
+
+def _address(ip: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def _octets(text: str) -> tuple[int, int]:

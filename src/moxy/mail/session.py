@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Session:
@@ -11,15 +14,22 @@ class Session:
     `client` and `client_port` are the peer's address (no brackets, no zone) and port; "" and 0 behind a Unix socket.
     `hello` is the argument of the last HELO, EHLO or LHLO, empty before it; `extended` is true after EHLO and LHLO.
     `tls` says whether the connection is encrypted now, `over` whether the client is gone, `lmtp` whether it speaks LMTP
-    (RFC 2033) instead of SMTP.
+    (RFC 2033) instead of SMTP. `server` and `server_port` are where it has connected to, as far as that is known.
+    `told` is all that a trusted proxy has said of it in XCLIENT, by attribute; LOGIN and NAME stand nowhere else.
     """
 
-    __slots__ = ("client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "tls")
+    __slots__ = (
+        "client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "server", "server_port", "tls",
+        "told",
+    )  # fmt: skip
 
     def __init__(self, id: str, client: str, client_port: int = 0, *, lmtp: bool = False) -> None:
         self.id = id
         self.client = client
         self.client_port = client_port
+        self.server = ""
+        self.server_port = 0
+        self.told = NOTHING
         self.lmtp = lmtp
         self.hello = ""
         self.extended = False

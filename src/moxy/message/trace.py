@@ -34,6 +34,14 @@ def received(
     return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode("ascii")
 
 
+_BY: Final = b"\r\n\tby "
+
+
+def without_origin(block: bytes) -> bytes:
+    """Content that begins with a field of `received`, without the clause in it that names the client."""
+    return b"Received: by " + block[block.index(_BY) + len(_BY) :]
+
+
 @lru_cache(maxsize=1024)
 def _origin(hello: str, client: str, hostname: str, protocol: str) -> str:
     """The part that all messages of a session share."""

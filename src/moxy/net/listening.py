@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from moxy.errors import MoxyError
+from moxy.mail.client import ClientPattern
 from moxy.mail.route import host_port
 
 BACKLOG: Final = 4096
@@ -27,10 +28,15 @@ BACKLOG: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket, and what is spoken with those who connect: LMTP, or else SMTP."""
+    """A listening socket, and what is spoken with those who connect: LMTP, or else SMTP.
+
+    From clients in `proxy_from` a PROXY header must come first, and those in `xclient_from` may say XCLIENT.
+    """
 
     socket: socket.socket
     lmtp: bool = False
+    proxy_from: tuple[ClientPattern, ...] = ()
+    xclient_from: tuple[ClientPattern, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from structlog import get_logger
 
 from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
+from moxy.outbound.handover import HEADERS, facts, header
 from moxy.outbound.introduction import introduce
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground, Owner, Upstream
@@ -46,6 +47,9 @@ async def connect(
         if _is_ourselves(host, transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
             return replies.LOOP_TO_SELF
+        upstream.carries = facts(settings, session)
+        if settings.identity in HEADERS:
+            upstream.preface(header(settings, session))
         timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
             return await introduce(upstream, found, ground, settings, session)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from moxy.delivery import Flow
 from moxy.mail import Envelope, Mode, Session
+from moxy.outbound.anonymous import AnonymousDelivery
+from moxy.outbound.forwarding import ForwardingDelivery
+from moxy.outbound.handover import facts
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
+
+_DELIVERIES: Final = {"none": AnonymousDelivery, "xforward": ForwardingDelivery}
 
 
 class SmtpDestination:
@@ -24,6 +30,7 @@ class SmtpDestination:
         self.individual = settings.protocol == "lmtp"
         self.settings = settings
         self.ground = ground
+        self._deliver = _DELIVERIES.get(settings.identity, RelayDelivery)
         self._mode = mode
         self._in_order = list(pools)
         self._pools = {pool.host: pool for pool in pools}
@@ -43,7 +50,7 @@ class SmtpDestination:
 
     def open(self, session: Session, envelope: Envelope, flow: Flow) -> RelayDelivery:
         """Begin a delivery (see `moxy.delivery`)."""
-        delivery = RelayDelivery(self, session, envelope, flow)
+        delivery = self._deliver(self, session, envelope, flow)
         self.deliveries.add(delivery)
         return delivery
 
@@ -54,9 +61,12 @@ class SmtpDestination:
         return self._candidates(now, preferred)[0].take(now)
 
     def _kept(self, session: Session, preferred: str) -> Upstream | None:
-        """The connection kept for a session, unless another delivery of the same transaction has it."""
+        """The connection kept for a session, unless another delivery of the same transaction has it.
+
+        Nor if it was made in the name of somebody whom the session is no longer (XCLIENT, another EHLO): T25.
+        """
         kept = self._leased.get(session.id)
-        if kept is None or kept.lost is not None or kept.lent:
+        if kept is None or kept.lost is not None or kept.lent or kept.carries != facts(self.settings, session):
             return None
         elsewhere = preferred != str(kept.host) and any(preferred == str(pool.host) for pool in self._in_order)
         return None if elsewhere else kept

@@ -35,6 +35,9 @@ STALLED: Final = 120.0
 (T37).
 """
 
+Facts = tuple[str, int, str, bool, bool]
+"""A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS."""
+
 log = get_logger("moxy.outbound")
 
 
@@ -65,6 +68,8 @@ class Ground:
     """Seconds for a kept connection to prove that it is alive."""
     overhear: Overhear = unheard
     """Who listens in on new connections."""
+    unforwarded: set[Host] = field(default_factory=set, compare=False)
+    """Hosts of which the operator knows that they take no XFORWARD."""
 
 
 class Owner(Protocol):
@@ -106,7 +111,8 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "allowed",
-        "asked", "borrower", "deadline", "domains", "greeting", "host", "lost", "quiet_since", "transactions",
+        "asked", "borrower", "carries", "deadline", "domains", "greeting", "host", "lost", "quiet_since",
+        "transactions",
     )  # fmt: skip
 
     def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
@@ -124,6 +130,8 @@ class Upstream(asyncio.Protocol):
         self._names: frozenset[str] = frozenset()
         self._veil: hiding.Veil | None = None
         self.host = host
+        self.carries: Facts | None = None
+        """The client in whose name it was made, if the destination takes us for that client (T25)."""
         self.transactions = 0
         """Transactions begun on this connection: MAIL commands."""
         self.allowed = 0
@@ -149,6 +157,20 @@ class Upstream(asyncio.Protocol):
             self._sender.command(line)
         self._await(len(lines), patience, done)
         self.flush()
+
+    def ahead(self, lines: tuple[bytes, ...], patience: float, done: Callable[[list[Reply]], None]) -> None:
+        """As `request`, but the commands leave with the next ones, in the same write."""
+        if self.lost is not None:
+            done([self.lost] * len(lines))
+            return
+        for line in lines:
+            self._sender.command(line)
+        self._await(len(lines), patience, done)
+
+    def preface(self, octets: bytes) -> None:
+        """Send octets before the destination has said anything."""
+        if self._transport is not None:
+            self._transport.write(octets)
 
     def exchange(self, *lines: bytes, patience: float) -> Answer[list[Reply]]:
         """`request`, to be awaited."""

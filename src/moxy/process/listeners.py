@@ -58,9 +58,9 @@ class Listeners:
 
     @property
     def all(self) -> list[Listener]:
-        """Every socket, with the protocol that the configuration has for it."""
+        """Every socket, with what the configuration says of it."""
         return [
-            Listener(listener, self._sections[place].protocol == "lmtp")
+            _listener(listener, self._sections[place])
             for place, bound in self._bound.items()
             for listener in bound.sockets
         ]
@@ -127,6 +127,10 @@ class Listeners:
             if endpoint.local:
                 with contextlib.suppress(OSError):  # somebody has removed it
                     Path(endpoint.host).chmod(section.socket_mode)
+
+
+def _listener(bound: socket.socket, section: schema.Listener) -> Listener:
+    return Listener(bound, section.protocol == "lmtp", section.proxy_from, section.xclient_from)
 
 
 def _sections(config: Config) -> dict[Place, schema.Listener]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from moxy.inbound.connection import ClientConnection
+from moxy.inbound.proxied import Proxied
 from moxy.inbound.service import Service
 from moxy.net.listening import BACKLOG, Listener
 
@@ -32,7 +33,9 @@ async def accept(service: Service, listeners: Sequence[Listener]) -> list[asynci
 
 async def _accept(service: Service, listener: Listener, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
     def connection() -> asyncio.BaseProtocol:
-        return service.overhear(ClientConnection(service, loop, lmtp=listener.lmtp))
+        client = ClientConnection(service, loop, lmtp=listener.lmtp, xclient_from=listener.xclient_from)
+        heard = service.overhear(client)
+        return Proxied(service, loop, client, heard, listener.proxy_from) if listener.proxy_from else heard
 
     if listener.socket.family == socket.AF_UNIX:
         return await loop.create_unix_server(connection, sock=listener.socket, backlog=BACKLOG, **_KEEP_FILE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from moxy.smtp import replies
 from moxy.smtp.address import AddressError, ForwardPath, ReversePath, parse_hello, scan_path
+from moxy.smtp.clientname import parse_xclient
 from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Parameters, parse_parameters
 from moxy.smtp.reply import Replies, Reply
 
@@ -125,6 +126,15 @@ class Quit(Command):
     __slots__ = ()
 
 
+class XClient(Command):
+    """XCLIENT: a proxy says who its client is. `attributes` are as `clientname.parse_xclient` gives them."""
+
+    __slots__ = ("attributes",)
+
+    def __init__(self, attributes: dict[str, str]) -> None:
+        self.attributes = attributes
+
+
 class Invalid(Command):
     """A line that is no command we can obey; `deserved` is the reply to it."""
 
@@ -141,9 +151,13 @@ Verbs = Mapping[bytes, Callable[[bytes], Command]]
 def parse(line: bytes, verbs: Verbs | None = None) -> Command:
     """Read one command line, given without its CRLF. The verbs are those of SMTP, unless told."""
     verb = line[:4].upper()
-    reader = (SMTP_VERBS if verbs is None else verbs).get(verb)
+    known = SMTP_VERBS if verbs is None else verbs
+    reader = known.get(verb)
     if reader is None or line[4:5] not in (b" ", b""):
         word = line.partition(b" ")[0].upper()
+        reader = known.get(word)  # one of more than four letters
+        if reader is not None:
+            return reader(line)
         return Invalid(replies.WRONG_PROTOCOL if word in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
     return reader(line)
 
@@ -197,6 +211,13 @@ def _hello(line: bytes) -> Command:
         return Invalid(replies.bad_hello(str(error)))
 
 
+def _xclient(line: bytes) -> Command:
+    try:
+        return XClient(parse_xclient(line[len(b"XCLIENT ") :]))
+    except ValueError:
+        return Invalid(replies.BAD_ATTRIBUTES)
+
+
 def _bare(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     """A verb that takes no argument (§4.1.1): 501 when one comes."""
     return lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[5:].strip() else kind()
@@ -221,6 +242,9 @@ _COMMON_VERBS: Final[Verbs] = {
 SMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"EHLO": _hello, b"HELO": _hello}
 LMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"LHLO": _hello}
 """Neither knows the other's greeting, so that no client takes one for the other (RFC 2033 §4.1)."""
+
+XCLIENT_VERB: Final[Verbs] = {b"XCLIENT": _xclient}
+"""For listed peers, beside the others; to everybody else it is an unknown command (T27)."""
 
 _OTHER_PROTOCOLS: Final = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
 """Verbs of HTTP: a browser was talked into sending mail commands inside a request. The session ends at once."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from moxy.smtp import limits, replies
+from moxy.smtp.clientname import XCLIENT_KEYWORD
 from moxy.smtp.reply import Reply
 
 MAX_SIZE_DIGITS: Final = 20  # RFC 1870 §3: size-value ::= 1*20DIGIT
@@ -101,6 +102,11 @@ class Offer:
         return Reply(250, "", hostname, *self.keywords)
 
 
+def offering_xclient(reply: Reply) -> Reply:
+    """The reply to EHLO or LHLO for those who may say XCLIENT."""
+    return Reply(reply.code, reply.status, *reply.lines, XCLIENT_KEYWORD)
+
+
 _LIMIT: Final = re.compile(r"([A-Za-z0-9_-]+)=([1-9][0-9]{0,5})", re.ASCII)
 
 
@@ -158,3 +164,7 @@ class Extensions:
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._announced
+
+    def words(self, keyword: str) -> frozenset[str]:
+        """The words behind a keyword, in upper case."""
+        return frozenset(self._announced.get(keyword, "").upper().split())

@@ -24,7 +24,7 @@ from collections import deque
 from typing import Final
 
 from moxy.smtp import limits, replies
-from moxy.smtp.command import LMTP_VERBS, SMTP_VERBS, Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
+from moxy.smtp.command import LMTP_VERBS, SMTP_VERBS, XCLIENT_VERB, Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
 from moxy.smtp.content import EndOfDataFinder, LineEndAudit
 from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import TRANSITIONS, State
@@ -115,6 +115,14 @@ class Receiver:
         """True once the session is over: QUIT was answered, or `close` was called. No event follows."""
         self.ready = False
         """False when `next_event` would return None until more octets or an answer come."""
+
+    def trust(self) -> None:
+        """Understand XCLIENT from now on (T27)."""
+        self._verbs = {**self._verbs, **XCLIENT_VERB}
+
+    def distrust(self) -> None:
+        """Understand it no more."""
+        self._verbs = LMTP_VERBS if self._lmtp else SMTP_VERBS
 
     # -- octets in, octets out
 

@@ -83,6 +83,7 @@ SYNTAX_RCPT: Final = Reply(501, "5.2", "Please write RCPT TO:<address>")  # RFC 
 ARGUMENT_EXPECTED: Final = Reply(501, "5.4", "This command needs an argument")  # RFC 5321 §4.1.1
 NO_ARGUMENT_EXPECTED: Final = Reply(501, "5.4", "This command takes no argument")  # RFC 5321 §4.1.1
 BAD_PARAMETERS: Final = Reply(501, "5.4", "Parameters not understood")  # RFC 5321 §4.1.1.11
+BAD_ATTRIBUTES: Final = Reply(501, "5.4", "Attributes not understood")  # XCLIENT_README
 UNKNOWN_PARAMETER: Final = Reply(555, "5.4", "Parameter not recognized")  # RFC 5321 §4.1.1.11
 
 # Commands out of order (RFC 5321 §4.1.4)
@@ -113,6 +114,7 @@ DESTINATION_LOST: Final = Reply(451, "4.2", "Connection to the destination lost,
 DESTINATION_SILENT: Final = Reply(451, "4.2", "The destination did not answer, please try again later")  # T20, T37
 DESTINATION_BUSY: Final = Reply(451, "3.2", "The destination is busy, please try again later")  # RFC 3463 §3.4
 DESTINATION_GARBLED: Final = Reply(451, "5.0", "The destination's answer makes no sense, please try again later")  # T42
+IDENTITY_REFUSED: Final = Reply(451, "3.5", "The destination is not set up for us, please try again later")  # T25, T26
 UNDER_WAY: Final = Reply(451, "3.0", "This message is being delivered already, please try again later")  # RFC 1047; T17
 MIXED_VERDICTS: Final = Reply(451, "3.0", "The destinations disagree, please try again later")  # contract D3, D7
 ABORTED: Final = Reply(451, "4.2", "The client gave the transaction up")  # on no wire; why a delivery was ended

@@ -33,10 +33,12 @@ class State(IntEnum):
 ORDER: Final[dict[State, dict[type[command.Command], State]]] = {
     State.GREETED: {
         command.Hello: State.READY,
+        command.XClient: State.GREETED,
         command.Rset: State.GREETED,
     },
     State.READY: {
         command.Hello: State.READY,
+        command.XClient: State.GREETED,  # as if that client had connected just now (XCLIENT_README)
         command.Mail: State.MAIL,
         command.Rset: State.READY,
     },
