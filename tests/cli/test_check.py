@@ -88,6 +88,30 @@ def test_what_is_hardly_wanted_is_noted(tmp_path: Path) -> None:
     assert last.startswith("note: log mail: moxylogalyze will not be able to read it: %sender and %shost cannot be")
 
 
+def test_who_may_say_who_a_client_is_is_told_and_noted_where_it_is_anybody(tmp_path: Path) -> None:
+    path = tmp_path / "moxy.toml"
+    path.write_text(
+        """
+        hostname = "mx.example.org"
+        [listener.mx]
+        proxy_from = ["192.0.2.10", "10.0.0.1"]
+        xclient_from = ["::/0"]
+        [relay]
+        allow_from = ["10.0.0.1"]
+        send_to = ["localhost:10025"]
+        [ledger]
+        hours = 0
+        """
+    )
+    lines = run("-c", path).stdout.splitlines()
+    assert "  listener mx: PROXY from 192.0.2.10, 10.0.0.1" in lines
+    assert "  listener mx: XCLIENT from ::/0" in lines
+    assert [line for line in lines if line.startswith("note: ")] == [
+        "note: listener mx: by `xclient_from` anybody may say who he is, and relay as one who may",
+        "note: the proxy 10.0.0.1 may relay itself; where it names no client, who comes through it may, too",
+    ]
+
+
 def test_a_configuration_that_does_little_says_so(tmp_path: Path) -> None:
     (tmp_path / "moxy.toml").touch()
     result = run("--config", tmp_path / "moxy.toml")

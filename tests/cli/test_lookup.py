@@ -1,9 +1,12 @@
 """`moxy lookup`: what it prints, and how it ends."""
 
+from typing import get_args
+
 import pytest
 from click.testing import CliRunner
 
-from moxy.cli.lookup import lookup
+from moxy.cli.lookup import IDENTITIES, lookup
+from moxy.outbound.settings import PERSONAL, Identity
 
 CONFIG = """
 hostname = "mx.example.org"
@@ -12,6 +15,7 @@ hostname = "mx.example.org"
 hosts = ["alpha:2525", "beta:25"]
 mode = "failover"
 best_effort = ["archive:25"]
+identity = "xclient"
 
 [routes.customers]
 kind = "file"
@@ -46,12 +50,14 @@ def test_a_route_is_told_with_table_entry_mode_hosts_and_settings(ask):
         "hosts     alpha:2525, beta:25",
         "copies    archive:25",
         "settings  [destination.alpha]",
+        "identity  xclient: XCLIENT, on a connection for each client",
     ]
 
 
 def test_hosts_of_a_line_have_the_common_settings(ask):
     lines = ask('"joe"@a.org').output.splitlines()
-    assert lines[2:] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]
+    assert lines[2:-1] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]
+    assert lines[-1] == "identity  header: the trace field names the client"
 
 
 def test_the_bare_postmaster_is_the_configured_one(ask):
@@ -77,6 +83,7 @@ def test_a_client_that_may_relay_has_a_route(ask):
         "mode      failover",
         "hosts     out:25",
         "settings  [delivery]",
+        "identity  header: the trace field names the client",
     ]
 
 
@@ -106,3 +113,8 @@ def test_a_missing_configuration_is_told_of(tmp_path):
 
 def test_a_domain_stands_for_its_postmaster(ask):
     assert ask("a.org").stdout.startswith("address   postmaster@a.org\n")
+
+
+def test_every_identity_has_its_words():
+    assert set(IDENTITIES) == set(get_args(Identity))
+    assert all(("for each client" in words) is (identity in PERSONAL) for identity, words in IDENTITIES.items())

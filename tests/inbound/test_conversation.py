@@ -9,6 +9,7 @@ from moxy.inbound.service import Bounds
 from moxy.mail import Route
 from moxy.smtp.address import ForwardPath
 from support.destination import running_destination
+from support.ports import LOOPBACK
 from support.relay import Domains, route, running_relay
 from support.scenario import scenario
 from support.smtpclient import connected
@@ -199,3 +200,76 @@ async def test_an_envelope_says_whether_its_client_takes_a_verdict_for_each(hell
         (connection,) = relay.service.connections
         envelope = connection._conversation.transaction.envelope
         assert envelope.each is each
+
+
+# -- XCLIENT
+
+TRUSTED = [LOOPBACK]
+
+
+@scenario
+async def test_a_listed_peer_may_say_who_its_client_is() -> None:
+    async with running_destination() as destination, running_relay({}, xclient_from=TRUSTED) as relay:
+        relay.service.relay = lambda client: route(destination.port) if client == "192.0.2.1" else None
+        async with connected(relay.port, hello=False) as client:
+            offer = (await client.ask("EHLO proxy.test")).splitlines()
+            assert offer[-1] == "250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
+            assert (await client.begin(["a@any.test"]))[0].startswith("550")
+            assert (await client.ask("RSET")).startswith("250")
+            assert (
+                await client.ask("XCLIENT NAME=c.test ADDR=192.0.2.1 PORT=7 LOGIN=ann") == "220 mx.moxy.test ESMTP Moxy"
+            )
+            assert (await client.ask("MAIL FROM:<s@client.test>")).startswith("503 5.5.1")
+            assert "XCLIENT" not in await client.ask("EHLO client.test")
+            assert (await client.deliver(["a@any.test"])).startswith("250")
+        assert destination.messages[0].content.startswith(b"Received: from client.test ([192.0.2.1])\r\n")
+        assert (relay.records[0].client, relay.records[0].client_port) == ("192.0.2.1", 7)
+
+
+@scenario
+async def test_once_its_address_is_known_a_client_cannot_say_who_it_is() -> None:
+    """A proxy passes on what its client says: even where that client is in a listed network, it is not believed."""
+    async with running_relay({}, xclient_from=["0.0.0.0/0"]) as relay, connected(relay.port) as client:
+        assert (await client.ask("XCLIENT HELO=c.test PORT=7")).startswith("220")
+        assert (await client.ask("XCLIENT ADDR=192.0.2.1")).startswith("220")
+        for line in ("XCLIENT ADDR=192.0.2.2", "XCLIENT", "XCLIENT ADDR=x"):
+            assert await client.ask(line) == "500 5.5.1 Command not recognized"
+        await client.ask("EHLO client.test")
+        assert await client.ask("XCLIENT ADDR=192.0.2.2") == "500 5.5.1 Command not recognized"
+        (connection,) = relay.service.connections
+        assert connection._conversation.session.client == "192.0.2.1"
+        assert connection._conversation.session.client_port == 7
+
+
+@scenario
+async def test_xclient_is_refused_inside_a_transaction_and_where_it_is_malformed() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), xclient_from=TRUSTED) as relay,
+        connected(relay.port) as client,
+    ):
+        for line in ("XCLIENT", "XCLIENT ADDR", "XCLIENT ADDR=1.2", "XCLIENT NOSUCH=1"):
+            assert (await client.ask(line)).startswith("501 5.5.4")
+        await client.begin(["a@one.test"])
+        assert (await client.ask("XCLIENT ADDR=192.0.2.1")).startswith("503 5.5.1")
+        assert (await client.data(b"text\r\n")).startswith("250")
+        assert relay.records[0].client == LOOPBACK
+
+
+@scenario
+async def test_nobody_else_hears_of_xclient() -> None:
+    async with running_relay({}, xclient_from=["192.0.2.7"]) as relay, connected(relay.port) as client:
+        assert "XCLIENT" not in await client.ask("EHLO client.test")
+        for line in ("XCLIENT ADDR=192.0.2.1", "XCLIENT", "xclient ADDR=x", "XFORWARD ADDR=192.0.2.1"):
+            assert await client.ask(line) == await client.ask("NONSENSE")
+
+
+@scenario
+async def test_lmtp_greets_again_too() -> None:
+    async with (
+        running_relay({}, lmtp=True, xclient_from=TRUSTED) as relay,
+        connected(relay.port, hello=False) as client,
+    ):
+        assert "XCLIENT NAME" in await client.ask("LHLO proxy.test")
+        assert await client.ask("XCLIENT ADDR=IPV6:2001:db8::1") == "220 mx.moxy.test LMTP Moxy"
+        assert "XCLIENT" not in await client.ask("LHLO client.test")

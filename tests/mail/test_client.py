@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxy.mail.client import ClientPattern
+from moxy.mail.client import ClientPattern, any_matches, plain
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,34 @@ def test_a_pattern_shows_itself_as_written_and_equals_other_spellings() -> None:
     assert str(ClientPattern.parse("10.*")) == "10.*"
     assert ClientPattern.parse("10.*") == ClientPattern.parse("10.0.0.0/8") == ClientPattern.parse("10.*.*.*")
     assert len({ClientPattern.parse("::1"), ClientPattern.parse("0::1/128")}) == 1
+
+
+def test_one_of_several_patterns_is_enough() -> None:
+    patterns = [ClientPattern.parse(text) for text in ("10.*", "2001:db8::/32")]
+    assert any_matches(patterns, "10.1.2.3")
+    assert any_matches(patterns, "2001:db8::1")
+    assert not any_matches(patterns, "192.0.2.1")
+    assert not any_matches((), "10.1.2.3")
+
+
+def test_a_pattern_knows_whether_it_means_everybody() -> None:
+    assert [ClientPattern.parse(text).everybody for text in ("0.0.0.0/0", "::/0", "10.*")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("", ""),
+        ("/run/socket", ""),
+        ("host.test", ""),
+    ],
+)
+def test_an_address_has_one_spelling(text: str, address: str) -> None:
+    assert plain(text) == address
 
 
 @given(st.text())

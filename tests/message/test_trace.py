@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxy.message.trace import HopCounter, received
+from moxy.message.trace import HopCounter, received, without_origin
 
 FACTS = {
     "hello": "client.test",
@@ -30,6 +30,21 @@ def test_the_field_is_as_the_rfc_says():
         b"\tfor <ann@one.test>;\r\n"
         b"\tThu, 20 Nov 2025 09:34:00 +0000\r\n"
     )
+
+
+def test_the_client_can_be_left_out():
+    assert without_origin(received(**FACTS) + b"From: a\r\n\tby b\r\n") == (
+        b"Received: by mx.test with ESMTP id 1A2B\r\n"
+        b"\tfor <ann@one.test>;\r\n"
+        b"\tThu, 20 Nov 2025 09:34:00 +0000\r\n"
+        b"From: a\r\n\tby b\r\n"
+    )
+
+
+@given(st.text(), st.text())
+def test_nothing_of_a_client_is_left_whatever_it_calls_itself(hello, client):
+    field = without_origin(received(**FACTS | {"hello": hello, "client": client}))
+    assert field == without_origin(received(**FACTS))
 
 
 def test_without_a_recipient_none_is_named():

@@ -29,6 +29,8 @@ class Phase(StrEnum):
     DATA = "DATA"
     FINAL = "final"
     RSET = "RSET"
+    XCLIENT = "XCLIENT"
+    XFORWARD = "XFORWARD"
 
 
 class Act(Enum):
@@ -51,6 +53,8 @@ GOOD: Mapping[Phase, Answer] = {
     Phase.DATA: "354 go on",
     Phase.FINAL: "250 2.0.0 taken",
     Phase.RSET: "250 2.0.0 forgotten",
+    Phase.XCLIENT: "220 destination.test ready for another",
+    Phase.XFORWARD: "250 2.0.0 noted",
 }
 
 
@@ -83,6 +87,8 @@ class Destination:
         """The last answer of PRDR, which comes after those about its recipients; None: it does not announce them."""
         self.early: tuple[int, Answer] | None = None
         """After so many octets of content: this answer, in their middle."""
+        self.proxied = False
+        """Whether a PROXY header must come before it says anything."""
         self.keeps_content = True
         """Whether messages are kept whole; otherwise only counted, with empty content."""
         self.messages: list[Message] = []
@@ -152,6 +158,8 @@ class Talk(asyncio.Protocol):
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self.lines: list[str] = []
+        self.header = b""
+        """The PROXY header."""
         self.over = False
         self.octets = 0
         """Octets of content so far, in all transactions."""
@@ -168,7 +176,8 @@ class Talk(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.destination.talks.append(self)
         self.destination.most_at_once = max(self.destination.most_at_once, len(self.destination.open))
-        self._answer(Phase.GREETING, "")
+        if not self.destination.proxied:
+            self._answer(Phase.GREETING, "")
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -176,8 +185,18 @@ class Talk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self.destination.proxied and not self.header:
+            self._take_header()
         while self._take_content() if self._in_content else self._take_line():
             pass
+
+    def _take_header(self) -> None:
+        """A line, or sixteen octets and as many as the last two of them say."""
+        v1 = self._buffer.startswith(b"PROXY")
+        length = self._buffer.find(b"\r\n") + 2 if v1 else 16 + int.from_bytes(self._buffer[14:16], "big")
+        assert length <= len(self._buffer), "it comes in one piece"
+        self.header, self._buffer = self._buffer[:length], self._buffer[length:]
+        self._answer(Phase.GREETING, "")
 
     def _take_line(self) -> bool:
         line, end, rest = self._buffer.partition(b"\r\n")
@@ -193,6 +212,8 @@ class Talk(asyncio.Protocol):
         match verb.upper():
             case "EHLO" | "HELO" | "LHLO" if (verb.upper() == "LHLO") == self.destination.lmtp:
                 self._answer(Phase.EHLO, line)
+            case "XCLIENT" | "XFORWARD":
+                self._answer(Phase(verb.upper()), line)
             case "MAIL":
                 self._mail, self._recipients = argument, []
                 self._answer(Phase.MAIL, line)

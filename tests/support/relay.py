@@ -6,7 +6,7 @@ Time passes only when a test says so: nothing starts the sweeper, and `Relay.pas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,11 +15,13 @@ from pathlib import Path
 from moxy.accounting.record import Record
 from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
+from moxy.inbound.proxied import Proxied
 from moxy.inbound.service import Bounds, Patience, Service
 from moxy.ledger import Ledger, NoLedger
 from moxy.ledger.shared import SharedLedger
 from moxy.ledger.stamp import Stamp
 from moxy.mail import Host, Mode, Route
+from moxy.mail.client import ClientPattern
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.pool import Pool
@@ -114,10 +116,13 @@ async def running_relay(
     bounds: Bounds | None = None,
     patience: Patience | None = None,
     lmtp: bool = False,
+    proxy_from: Sequence[str] = (),
+    xclient_from: Sequence[str] = (),
     **ground: object,
 ) -> AsyncIterator[Relay]:
     """A relay for domains, or (given one route) for `one.test`. With `lmtp` its clients speak LMTP. `ground` are
     fields of Ground, `named` the settings of routes that name some. A ledger that is no path is not closed in the end.
+    Proxies at `proxy_from` send a PROXY header, those at `xclient_from` may say XCLIENT.
 
     Leaving the block asserts that nothing is left: no client, no connection to a destination but idle ones, and none
     at all once the pools are closed.
@@ -142,7 +147,15 @@ async def running_relay(
         spread_first=spread_first,
     )
     relay = Relay(service, directory, own, records)
-    server = await loop.create_server(partial(ClientConnection, service, loop, lmtp=lmtp), LOOPBACK, 0)
+    trusted = [ClientPattern.parse(text) for text in xclient_from]
+    connection = partial(ClientConnection, service, loop, lmtp=lmtp, xclient_from=trusted)
+    proxies = [ClientPattern.parse(text) for text in proxy_from]
+
+    def proxied() -> Proxied:
+        client = connection()
+        return Proxied(service, loop, client, client, proxies)
+
+    server = await loop.create_server(proxied if proxies else connection, LOOPBACK, 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay

@@ -84,6 +84,10 @@ def summary(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     for name, listener in config.listener.items():
         spoken = ", LMTP" if listener.protocol == "lmtp" else ""
         yield f"listener {name}: {_listed(listener.listen)}{spoken}"
+        if listener.proxy_from:
+            yield f"listener {name}: PROXY from {_listed(listener.proxy_from)}"
+        if listener.xclient_from:
+            yield f"listener {name}: XCLIENT from {_listed(listener.xclient_from)}"
     if config.workers > 1:
         yield f"workers: {config.workers}"
     for name, section in config.routes.items():
@@ -135,6 +139,7 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     """What is allowed, and is hardly what was wanted."""
     if "." not in config.hostname:
         yield f"the host name is `{config.hostname}`; senders expect a full one, such as `mx.example.org`"
+    yield from _believed(config)
     for name, table in tables.items():
         if isinstance(table, FileTable | DbmTable) and not len(table):
             yield f"the table {name} is empty"
@@ -143,6 +148,18 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
             yield from (f"log {name}: {text}" for text in _doubts(log))
     if config.ledger.hours and config.ledger.path is not None:
         yield from _obstacles(config.ledger.path.parent, config.runas)
+
+
+def _believed(config: Config) -> Iterator[str]:
+    """Who may say who a client is (T27)."""
+    for name, listener in config.listener.items():
+        for key, patterns in (("proxy_from", listener.proxy_from), ("xclient_from", listener.xclient_from)):
+            if any(pattern.everybody for pattern in patterns):
+                yield f"listener {name}: by `{key}` anybody may say who he is, and relay as one who may"
+    proxies = [pattern for listener in config.listener.values() for pattern in listener.proxy_from]
+    for pattern in proxies:
+        if pattern in config.relay.allow_from:
+            yield f"the proxy {pattern} may relay itself; where it names no client, who comes through it may, too"
 
 
 def _obstacles(directory: Path, runas: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import click
 
@@ -28,6 +28,18 @@ from moxy.routes.dbm import DbmTable
 from moxy.routes.file import FileTable
 from moxy.routes.static import StaticTable
 from moxy.smtp.address import ForwardPath
+
+
+IDENTITIES: Final = {
+    "none": "none: not even the trace field names the client",
+    "header": "header: the trace field names the client",
+    "xforward": "xforward: XFORWARD with each message, and the trace field",
+    "xclient": "xclient: XCLIENT, on a connection for each client",
+    "proxy-v1": "proxy-v1: a PROXY header, on a connection for each client",
+    "proxy-v2": "proxy-v2: a PROXY header, on a connection for each client",
+    "helo": "helo: EHLO in the client's name, on a connection for each client",
+}
+"""How a destination hears who the client is, in words."""
 
 
 class Finding(NamedTuple):
@@ -75,6 +87,7 @@ def lookup(context: click.Context, file: Path | None, client: str, address: Forw
         context.exit(1)
     for line in describe(finding):
         click.echo(line)
+    click.echo(f"identity  {IDENTITIES[config.connection_settings(finding.route.settings).identity]}")
 
 
 def find(config: Config, path: ForwardPath, client: str) -> Finding | None:
