@@ -53,7 +53,9 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "connections": 40,
         "transactions": 100,
         "eight_bit": "refuse",
+        "identity": "header",
     }
+    assert defaults.listener["mx"].proxy_from == defaults.listener["mx"].xclient_from == ()
     assert (defaults.listener["mx"].protocol, defaults.listener["mx"].socket_mode) == ("smtp", 0o660)
     assert defaults.spread == "fan-out"
     assert defaults.hide_destinations

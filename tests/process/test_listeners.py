@@ -127,6 +127,13 @@ def test_each_socket_has_the_protocol_of_its_listener(ports, tmp_path):
     listeners.close()
 
 
+def test_each_socket_knows_the_proxies_of_its_listener(ports):
+    listeners = Listeners(two(ports[0], ports[1], '[listener.c]\nlisten = ["127.0.0.1:0"]\nproxy_from = ["10.*"]\n'))
+    assert [len(listener.proxy_from) for listener in listeners.all] == [0, 0, 1]
+    assert not any(listener.xclient_from for listener in listeners.all)
+    listeners.close()
+
+
 def test_two_listeners_on_port_0_have_their_own_protocols():
     listeners = Listeners(two("127.0.0.1:0", "127.0.0.1:0"))
     assert [listener.lmtp for listener in listeners.all] == [False, True]

@@ -9,6 +9,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from moxy.accounting.record import Outcome
+from moxy.mail.client import ClientPattern
 from moxy.net import listening
 from moxy.net.listening import Listener
 from moxy.net.overhearing import overheard
@@ -159,3 +160,19 @@ async def test_a_client_that_has_bound_its_own_unix_socket_has_no_address_either
         assert (await client.begin(["a@far.test"]))[0].startswith("550 5.7.1")
         await client.leave()
         await serving.stop(relay.service, servers, 1)
+
+
+@scenario
+async def test_a_listener_behind_a_proxy_is_overheard_behind_the_header() -> None:
+    async with running_relay({}) as relay:
+        relay.service.overhear = overheard("client", "S")
+        bound = listener()
+        proxies = (ClientPattern.parse("127.0.0.1"),)
+        servers = await serving.accept(relay.service, [Listener(bound, proxy_from=proxies, xclient_from=proxies)])
+        with capture_logs() as told:
+            client = await Client.connect(bound.getsockname()[1])
+            client.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\nNOOP\r\n")
+            assert (await client.reply()).startswith("220 ")
+            assert (await client.reply()).startswith("250 ")
+        await serving.stop(relay.service, servers, 1)
+        assert [event["C"] for event in told if "C" in event] == ["NOOP"]

@@ -11,6 +11,7 @@ from moxy.smtp.address import ForwardPath, ReversePath
 from moxy.smtp.command import (
     LMTP_VERBS,
     SMTP_VERBS,
+    XCLIENT_VERB,
     Command,
     Data,
     EndOfData,
@@ -24,6 +25,7 @@ from moxy.smtp.command import (
     Rcpt,
     Rset,
     Vrfy,
+    XClient,
     parse,
 )
 
@@ -184,6 +186,16 @@ def test_any_line_gives_a_command(line):
 def test_nothing_behind_a_path_is_ignored(octets, start):
     command = parse(start + b" " + octets + b"!")
     assert isinstance(command, Invalid)
+
+
+def test_xclient_is_a_command_only_where_it_is_understood():
+    verbs = {**SMTP_VERBS, **XCLIENT_VERB}
+    assert parse(b"xclient ADDR=192.0.2.1 PORT=25", verbs) == XClient({"ADDR": "192.0.2.1", "PORT": "25"})
+    assert parse(b"XCLIENT", verbs) == parse(b"XCLIENT ADDR=x", verbs) == Invalid(replies.BAD_ATTRIBUTES)
+    for line in (b"XCLIENT ADDR=192.0.2.1", b"XCLIENTS ADDR=192.0.2.1", b"XCLI ADDR=192.0.2.1", b"NOOPS"):
+        assert parse(line) == Invalid(replies.UNKNOWN_COMMAND)
+    for line in (b"XCLIENTS ADDR=192.0.2.1", b"XCLI ADDR=192.0.2.1", b"XFORWARD ADDR=192.0.2.1"):
+        assert parse(line, verbs) == Invalid(replies.UNKNOWN_COMMAND)
 
 
 def test_commands_are_equal_when_they_say_the_same():

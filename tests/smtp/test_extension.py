@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Extensions, Offer, parse_parameters
+from moxy.smtp.extension import (
+    MAIL_PARAMETERS,
+    RCPT_PARAMETERS,
+    Extensions,
+    Offer,
+    offering_xclient,
+    parse_parameters,
+)
 from moxy.smtp.reply import Reply
 
 PARAMETERS = [
@@ -124,6 +131,19 @@ def test_a_size_that_is_no_number_is_no_limit(line, size):
     extensions = Extensions.of(Reply(250, "", "mx.test", line))
     assert extensions.size == size
     assert "SIZE" in extensions
+
+
+def test_the_words_behind_a_keyword_are_read_in_any_case():
+    extensions = Extensions.of(Reply(250, "", "mx.test", "Xclient Name ADDR  addr", "PIPELINING"))
+    assert extensions.words("XCLIENT") == frozenset({"NAME", "ADDR"})
+    assert extensions.words("PIPELINING") == extensions.words("XFORWARD") == frozenset()
+
+
+def test_xclient_is_offered_behind_all_else():
+    reply = offering_xclient(Reply(250, "", "mx.test", "PIPELINING"))
+    assert reply.wire == (
+        b"250-mx.test\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n"
+    )
 
 
 def test_a_reply_of_one_line_announces_nothing():

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moxy.smtp import limits, replies
 from moxy.smtp.address import ForwardPath, ReversePath
-from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset
+from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset, XClient
 from moxy.smtp.receiver import Content, ContentFault, Event, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from moxy.smtp.state import State
@@ -504,6 +504,31 @@ def test_a_recipient_is_answered_once_even_while_another_is_waited_for():
     receiver.answer(second, replies.RECIPIENT_OK)
     with pytest.raises(RuntimeError):
         receiver.answer(second, replies.RECIPIENT_OK)
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_who_is_trusted_may_say_xclient_and_begins_again(lmtp):
+    receiver = Receiver(lmtp=lmtp)
+    hello = b"LHLO a\r\n" if lmtp else HELLO
+    line = b"XCLIENT ADDR=192.0.2.1\r\n"
+
+    def ask(octets):
+        receiver.receive(octets)
+        event = receiver.next_event()
+        receiver.answer(event, event.deserved if isinstance(event, Invalid) else Reply(220, "", "mx"))
+        return event
+
+    assert ask(line) == Invalid(replies.UNKNOWN_COMMAND)
+    receiver.trust()
+    for before in (line, hello):
+        ask(before)
+        assert ask(line) == XClient({"ADDR": "192.0.2.1"})
+        assert receiver.state is State.GREETED
+    ask(hello)
+    ask(MAIL)
+    assert ask(line) == Invalid(replies.NESTED_MAIL)
+    receiver.distrust()
+    assert ask(line) == Invalid(replies.UNKNOWN_COMMAND)
 
 
 def test_what_was_not_asked_is_not_answered():

@@ -29,7 +29,6 @@ from moxy.routes.file import FileTable
 from moxy.routes.static import StaticTable
 from moxy.smtp.address import ForwardPath
 
-
 IDENTITIES: Final = {
     "none": "none: not even the trace field names the client",
     "header": "header: the trace field names the client",

@@ -1,7 +1,9 @@
 """We are the server: from a client's octets to deliveries and back.
 
 service       what a listener is made of: settings and the parts it works with; its open connections
+proxied       a connection from a proxy, until its PROXY header has come
 connection    ClientConnection: octets, pace, deadlines
+arrival       who the client is: by its connection, and as a trusted proxy says
 conversation  Conversation: one method a verb, each giving one reply
 transaction   Transaction: one envelope, its recipients, the content as it comes, and the held dot
 recipients    whom it is for: who is asked, in which order, and which share a delivery

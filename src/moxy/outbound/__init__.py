@@ -5,9 +5,12 @@ destination  SmtpDestination: candidates in order, leases
 settings     Settings: how its hosts are spoken with
 pool         Pool: the connections to one host, few and proved alive
 connect      how a connection comes about: addresses, TCP or a Unix socket
-introduction how it begins: greeting, EHLO or LHLO
+introduction how it begins: greeting, EHLO or LHLO, XCLIENT
+handover     what it says of the client
 upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
+forwarding   the same with XFORWARD
+anonymous    the same without a word of the client
 verdicts     Verdicts: the answers to one dot, where each recipient gets its own (LMTP, PRDR)
 bounds       how many recipients a destination takes (LIMITS)
 hiding       what of a destination's replies must not reach a client
