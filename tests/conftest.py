@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import idna.uts46data  # noqa: F401 - loaded now, or the first test that needs it misses Hypothesis' deadline
 import pytest
 
 from support.directories import open_directory

@@ -101,6 +101,16 @@ def test_entries_are_chosen(file):
     assert shown(file, "--destination", "three") == []
 
 
+def test_an_address_is_found_however_its_domain_is_spelled(directory):
+    path = directory / "other.db"
+    store = Store(path, 1000)
+    store.change([entry("jörg@xn--bcher-kva.test", digest=1)])
+    store.close()
+    for spelled in ("jörg@bücher.test", "<jörg@XN--bcher-kva.test>"):
+        assert shown(path, "--recipient", spelled) == [("jörg", "committed")]
+    assert "<jörg@xn--bcher-kva.test>" in run("show", path)
+
+
 def test_json_has_everything(file):
     line = run("show", "--json", "--recipient", "eve@two.test", file)
     assert json.loads(line) == {

@@ -54,6 +54,12 @@ def test_a_route_is_told_with_table_entry_mode_hosts_and_settings(ask):
     ]
 
 
+def test_a_domain_may_be_asked_for_by_its_u_labels(ask):
+    (ask.directory / "moxy.db").write_text("bücher.org m:1\n")
+    assert ask("jörg@BÜCHER.org").output.splitlines()[2] == "entry     xn--bcher-kva.org"
+    assert ask("bücher.org").output.splitlines()[0] == "address   postmaster@bücher.org"
+
+
 def test_hosts_of_a_line_have_the_common_settings(ask):
     lines = ask('"joe"@a.org').output.splitlines()
     assert lines[2:-1] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]

@@ -65,6 +65,18 @@ def test_the_file_is_made_where_it_is_wanted(source: Path, option: str) -> None:
     assert names(source.parent) == ["moxy.db", "moxy.gdbm"]
 
 
+def test_u_labels_are_stored_as_a_labels_and_are_the_same_domain(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    assert run("-o", target, "-", stdin="Bücher.example m:1\n.例子.测试 mail.bücher.example\n").exit_code == 0
+    assert gdbmtool.listed(target) == {
+        ".xn--fsqu00a.xn--0zwm56d": "mail.bücher.example",
+        "xn--bcher-kva.example": "m:1",
+    }
+    twice = run("-o", target, "-", stdin="bücher.example m:1\nxn--bcher-kva.example m:2\n")
+    assert twice.exit_code == 1
+    assert "stands in line 1 already" in twice.stderr
+
+
 def test_the_text_may_come_from_standard_input(tmp_path: Path) -> None:
     assert run("-o", tmp_path / "x", "-", stdin=TABLE).exit_code == 0
     assert gdbmtool.listed(tmp_path / "x") == ENTRIES

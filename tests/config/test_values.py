@@ -160,7 +160,7 @@ def test_mail_addresses(text: str) -> None:
     assert values.mailbox(text) == text
 
 
-@pytest.mark.parametrize("value", ["root", "@example.org", "a@b@c", "a b@example.org", "ü@example.org", 3])
+@pytest.mark.parametrize("value", ["root", "@example.org", "a@b@c", "a b@example.org", "ü@☃.example", 3])
 def test_what_is_no_mail_address_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="a mail address"):
         values.mailbox(value)

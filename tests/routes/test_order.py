@@ -16,12 +16,15 @@ ORDERS = [
     ('"joe"@Example.ORG', ["joe@example.org", "example.org", ".org", "*"]),
     ('"j d"@example.org', ['"j d"@example.org', "example.org", ".org", "*"]),
     ("Postmaster", ["postmaster", "*"]),
-]
+    ("jörg@Mail.BÜCHER.example", [
+        "jörg@mail.xn--bcher-kva.example", "mail.xn--bcher-kva.example", ".xn--bcher-kva.example", ".example", "*",
+    ]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("address", "keys"), ORDERS)
 def test_the_most_specific_key_comes_first(address, keys):
-    assert list(candidates(ForwardPath.parse(address))) == keys
+    assert list(candidates(ForwardPath.parse(address, utf8=True))) == keys
 
 
 KEYS = [
@@ -37,7 +40,10 @@ KEYS = [
     ('"j d"@example.org', '"j d"@example.org'),
     ("joe@[192.0.2.1]", "joe@[192.0.2.1]"),
     ("[192.0.2.1]", "[192.0.2.1]"),
-    ("[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"),
+    ("[IPv6:2001:DB8:0::1]", "[ipv6:2001:db8::1]"),
+    ("bücher.example", "xn--bcher-kva.example"),
+    (".BÜCHER.example", ".xn--bcher-kva.example"),
+    ("jörg@Bücher.example", "jörg@xn--bcher-kva.example"),
 ]
 
 
@@ -57,7 +63,8 @@ def test_a_key_has_one_normal_spelling(spelled, normal):
         ("-a.org", "expected a domain"),
         (".[192.0.2.1]", "expected a domain"),
         ("[300.0.2.1]", "expected a domain"),
-        ("bücher.example", "expected a domain"),
+        ("☃.example", "expected a domain"),
+        ("jörg@☃.example", "no internationalized domain name"),
         ("a" * 256, "expected a domain"),
         ("*.example.org", "written `.example.org`"),
         ("@example.org", "written `example.org`"),

@@ -40,7 +40,9 @@ GOOD = [
     ('""@x.test', '""', "x.test", '""@x.test'),
     ("a@[192.0.2.1]", "a", "[192.0.2.1]", "a@[192.0.2.1]"),
     ("a@[IPv6:2001:DB8::1]", "a", "[ipv6:2001:db8::1]", "a@[ipv6:2001:db8::1]"),
+    ("a@[IPv6:2001:db8:0:0::0001]", "a", "[ipv6:2001:db8::1]", "a@[ipv6:2001:db8::1]"),
     ("a@[ipv6:::ffff:192.0.2.1]", "a", "[ipv6:::ffff:192.0.2.1]", "a@[ipv6:::ffff:192.0.2.1]"),
+    ("a@XN--BCHER-KVA.test", "a", "xn--bcher-kva.test", "a@xn--bcher-kva.test"),
     ("a@[X25:3117]", "a", "[x25:3117]", "a@[x25:3117]"),
 ]
 
@@ -187,11 +189,12 @@ def test_a_source_route_cannot_make_a_path_too_long():
     ("text", "key"),
     [
         ("jörg@example.com", "jörg@example.com"),
-        ("用户@例子.测试", "用户@例子.测试"),
-        ("a@BÜCHER.test", "a@bücher.test"),
+        ("用户@例子.测试", "用户@xn--fsqu00a.xn--0zwm56d"),
+        ("a@BÜCHER.test", "a@xn--bcher-kva.test"),
         ('"jörg"@x.test', "jörg@x.test"),
         ('"jörg m"@x.test', '"jörg m"@x.test'),
         ("a-é@x.test", "a-é@x.test"),
+        ("JÖRG@x.test", "JÖRG@x.test"),
     ],
 )
 def test_non_ascii_needs_smtputf8(text, key):
@@ -201,6 +204,18 @@ def test_non_ascii_needs_smtputf8(text, key):
         with pytest.raises(AddressError) as error:
             parse(text, ForwardPath)
         assert error.value.status == "6.7"
+
+
+@pytest.mark.parametrize("kind", [ForwardPath, ReversePath])
+def test_a_domain_that_idna_does_not_allow_is_refused_in_words_of_its_own(kind):
+    with pytest.raises(AddressError, match="internationalized") as error:
+        scan("a@☃.test", kind, utf8=True)
+    assert error.value.status == kind.error_status
+
+
+def test_u_labels_and_a_labels_are_the_same_mailbox():
+    spelled = ("jörg@bücher.test", "jörg@xn--bcher-kva.test", '"jörg"@BÜCHER.TEST', "jörg@Xn--Bcher-KVA.test")
+    assert len({ForwardPath.parse(text, utf8=True) for text in spelled}) == 1
 
 
 @pytest.mark.parametrize("text", ["a\u0085b@x.test", '"a\u2028b"@x.test', "a@x\u2029.test", "a@x\u009f.test", "é@"])

@@ -21,6 +21,7 @@ from moxy.ledger import Entry
 from moxy.ledger.database import Damaged
 from moxy.ledger.store import Store, Wanted
 from moxy.process.ledger import USUAL, lasting
+from moxy.smtp.address import AddressError, ForwardPath
 
 T = TypeVar("T")
 
@@ -201,5 +202,11 @@ def _with(path: Path, work: Callable[[Store], T], *, readonly: bool = False) -> 
 
 
 def _path(text: str | None) -> str | None:
-    """An address as the ledger has it: without brackets."""
-    return text.removeprefix("<").removesuffix(">") if text is not None else None
+    """An address as the ledger has it: without brackets, in its canonical spelling if it is an address at all."""
+    if text is None:
+        return None
+    text = text.removeprefix("<").removesuffix(">")
+    try:
+        return ForwardPath.parse(text, utf8=True).key
+    except AddressError:
+        return text

@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 
 def _forward_path(text: str) -> ForwardPath:
     """An address; or a domain, which stands for its postmaster."""
-    return ForwardPath.parse(f"postmaster@{text}" if "." in text and "@" not in text else text)
+    return ForwardPath.parse(f"postmaster@{text}" if "." in text and "@" not in text else text, utf8=True)
 
 
 def _client_address(text: str) -> str:
@@ -75,7 +75,7 @@ def lookup(context: click.Context, file: Path | None, client: str, address: Forw
     """
     try:
         config = load(file or find_config())
-        asked = ForwardPath.parse(config.postmaster) if address.is_postmaster else address
+        asked = ForwardPath.parse(config.postmaster, utf8=True) if address.is_postmaster else address
         finding = find(config, asked, client)
     except MoxyError as error:
         click.echo(str(error), err=True)

@@ -4,7 +4,7 @@ Rules: a reader takes what the file held (any type, TOML has several) and return
 text that says what was expected and shows what was found. No reader knows of sections, files or lines. Hosts are
 spelled as in a route table (`moxy.routes.hosts`), addresses as on the wire (`moxy.smtp.address`).
 
-Bugs: host names are ASCII; an internationalised one must be written as its A-label (`xn--...`, RFC 5890).
+Bugs: our own host names are ASCII; an internationalised one must be written as its A-label (`xn--...`, RFC 5890).
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def mailbox(value: object) -> str:
     """A mail address such as `postmaster@example.org`, or nothing."""
     text = _text(value, "a mail address in quotes")
     try:
-        return text and ForwardPath.parse(text).text
+        return text and ForwardPath.parse(text, utf8=True).text
     except AddressError:
         raise ValueError(f"expected a mail address (`postmaster@example.org`), not {shown(text)}") from None
 

@@ -167,7 +167,7 @@ class Conversation:
         """Whose route the bare <Postmaster> takes (T46)."""
         address = self._service.postmaster or f"postmaster@{self._service.hostname}"
         try:
-            return ForwardPath.parse(address)
+            return ForwardPath.parse(address, utf8=True)
         except AddressError as error:  # a host name that is no domain
             raise TemporaryFailure(f"{address}: {error}") from error
 

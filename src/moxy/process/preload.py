@@ -20,3 +20,5 @@ import stringprep
 import tokenize
 import traceback
 import unicodedata
+
+import idna.uts46data

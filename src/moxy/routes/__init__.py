@@ -17,7 +17,8 @@ Rules:
   A table that cannot be asked must never say `None`: the sender would be refused for good.
 - The search order is most specific first, the same in every table (`order.candidates`): the full address, its domain,
   the nearest parent domain (`.example.org` stands for all sub-domains of example.org, not for example.org itself),
-  and `*`. Domains are compared without regard to case, local parts octet for octet (contract T48).
+  and `*`. Domains are compared without regard to case, U-labels as A-labels, local parts octet for octet
+  (contract T48).
 - Tables know nothing of clients, policy or connections.
 """
 

@@ -2,11 +2,13 @@
 
 A server on this machine may also be a Unix socket: `unix:/run/dovecot/lmtp`.
 
-Rules: pure. Names become lower case and IPv6 addresses get their shortest spelling, so that the same hosts give equal
-routes however they were written: their recipients then share one connection and one copy. The path of a socket has only
-characters that mean nothing in tables, lists, formats of logs and dbm files, so it stands as it is wherever hosts do.
+Rules: pure. Names become lower case, U-labels A-labels, and IPv6 addresses get their shortest spelling, so that the
+same hosts give equal routes however they were written: their recipients then share one connection and one copy. The
+path of a socket has only characters that mean nothing in tables, lists, formats of logs and dbm files, so it stands as
+it is wherever hosts do.
 
-RFC 952, RFC 1123 §2.1 (host names; with the underscore, which container networks use), RFC 4291 §2.2, RFC 3986 §3.2.2.
+RFC 952, RFC 1123 §2.1 (host names; with the underscore, which container networks use), RFC 4291 §2.2, RFC 3986 §3.2.2;
+RFC 5890 (names with U-labels).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Final
 
 from moxy.mail.route import SMTP_PORT, UNIX, Host
 from moxy.routes.wording import nearest, shown
+from moxy.smtp.domain import canonical
 
 HOSTS_LIMIT: Final = 100
 """Hosts in one list. Each of them may get every message, over a connection of its own."""
@@ -106,12 +109,19 @@ def _ipv6(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    name = text.lower()
+    name = text.lower() if text.isascii() else _with_a_labels(text)
     labels = name.removesuffix(".").split(".")
     if len(name) > _NAME_LIMIT or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"bad host {shown(text)}: expected a host name or an IP address")
     # A name whose last label is a number is taken for an address by every resolver.
     return _ipv4(name) if labels[-1].isdigit() else name
+
+
+def _with_a_labels(text: str) -> str:
+    try:
+        return canonical(text)
+    except ValueError:
+        raise ValueError(f"bad host {shown(text)}: expected a host name or an IP address") from None
 
 
 def _ipv4(text: str) -> str:

@@ -3,10 +3,8 @@
 Rules: pure functions. What `candidates` yields and what `normal_key` returns meet in a table by plain equality, so the
 two must always agree; a property test holds them together.
 
-RFC 5321 §2.3.11, §2.4 (local parts keep their case, domains have none), §4.1.2 (syntax), §4.5.1 (`postmaster` alone).
-
-Bugs: ASCII only. An internationalised domain must be written as its A-labels (`xn--...`, RFC 5890), and a path with
-U-labels does not find it.
+RFC 5321 §2.3.11, §2.4 (local parts keep their case, domains have none), §4.1.2 (syntax), §4.5.1 (`postmaster` alone);
+RFC 5890 (an internationalized domain may be written with U-labels or with A-labels, `xn--...`, which are kept).
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from moxy.routes.wording import shown
-from moxy.smtp.address import DOMAIN_LIMIT, ForwardPath
+from moxy.smtp.address import ForwardPath
+from moxy.smtp.domain import DOMAIN_LIMIT, canonical
 
 ANY: Final = "*"
 """The key that matches every forward-path."""
@@ -55,15 +54,14 @@ def normal_key(text: str) -> str:
     if text.startswith("@"):
         raise ValueError(f"all addresses of a domain are written {shown(text[1:])}")
     if "@" in text:
-        return ForwardPath.parse(text).key
+        return ForwardPath.parse(text, utf8=True).key
     if text.startswith(".") and not text.startswith(".["):
         return "." + _normal_domain(text[1:])
     return _normal_domain(text)
 
 
 def _normal_domain(text: str) -> str:
-    # The grammar of domains is the address parser's: it is asked about an address at that domain.
     try:
-        return ForwardPath.parse(f"x@{text}").domain
+        return canonical(text)
     except ValueError:
         raise ValueError("expected a domain, `.domain`, user@domain or `*`") from None

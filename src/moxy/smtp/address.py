@@ -5,29 +5,28 @@ function, reached only when the first does not fit. Both must agree; they are te
 
 Rules:
 - A path keeps its spelling (`text`, `local`): what goes on to a destination is what the client wrote. Only identity
-  (`key`, equality) is canonical: the domain in lower case, needless quoting removed, the local part otherwise exact.
+  (`key`, equality) is canonical: the domain as `domain.canonical` has it, needless quoting removed, the local part
+  otherwise exact.
 - Strict where a lenience could be abused (blanks, controls, 8-bit, empty labels, a final dot), lenient where real
   mail would be lost: an underscore may stand in a domain, a local part may have 255 octets.
 - `<` + `text` + `>` always parses to an equal path; no text can hold a line end or leave its brackets.
 
-RFC 5321 §4.1.2 (grammar), §4.1.3 (address literals), §4.5.3.1 (sizes), Appendix C (source routes);
-RFC 6531 §3.3 (non-ASCII characters, with SMTPUTF8).
+RFC 5321 §4.1.2 (grammar), §4.5.3.1 (sizes), Appendix C (source routes); RFC 6531 §3.3 (non-ASCII characters, with
+SMTPUTF8).
 
-Bugs: U-labels and A-labels of one domain, and two spellings of one IPv6 literal, do not compare equal.
+Bugs: two local parts are the same only octet for octet, also where Unicode has several spellings of one text.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import ClassVar, Final, Self, TypeVar
+
+from moxy.smtp.domain import BEYOND, LETTERS, canonical, labels
 
 LOCAL_PART_LIMIT: Final = 255
 """Octets. RFC 5321 §4.5.3.1.1 says 64, but bounce and forwarding schemes (VERP, SRS, BATV) write longer ones into real
 mail, and what a local part means is its own host's affair (§2.3.11)."""
-
-DOMAIN_LIMIT: Final = 255
-"""Octets (RFC 5321 §4.5.3.1.2)."""
 
 PATH_LIMIT: Final = 512
 """Octets between the brackets, source route included. RFC 5321 §4.5.3.1.3 says 256 with them; twice that makes room for
@@ -39,32 +38,20 @@ POSTMASTER: Final = "postmaster"
 _COMMON_LIMIT: Final = 256  # RFC 5321 §4.5.3.1.3: a path within it cannot exceed the limits above
 
 _ATEXT: Final = r"A-Za-z0-9!#$%&'*+\-/=?^_`{|}~"  # RFC 5322 §3.2.3
-_LETTERS: Final = "A-Za-z0-9_"  # Let-dig, and the underscore
-# RFC 6531 §3.3 (UTF8-non-ascii), without C1 controls, the Unicode line ends, and what is no character.
-_BEYOND: Final = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 
 
-# Only single characters are repeated possessively: before Python 3.11.5, `re` lets a possessive group that fails keep
-# what it had already consumed, and so accepts `a.@x`. The groups cannot match in two ways, so nothing is slow for it.
+# As `labels`: before Python 3.11.5, a possessive group would let `a.@x` pass.
 def _dot_string(characters: str) -> str:
     return rf"[{characters}]++(?:\.[{characters}]++)*"
 
 
-def _domain(characters: str) -> str:
-    label = rf"[{characters}]++(?:-++[{characters}]++)*"
-    return rf"{label}(?:\.{label})*"
-
-
-_COMMON_PATH: Final = re.compile(f"<({_dot_string(_ATEXT)})@({_domain(_LETTERS)})>".encode())
-_DOT_STRING: Final = re.compile(_dot_string(_ATEXT + _BEYOND))
-_DOMAIN: Final = re.compile(_domain(_LETTERS + _BEYOND))
-_QUOTED_STRING: Final = re.compile(rf'"(?:[ !#-\[\]-~{_BEYOND}]|\\[ -~])*"')
+_COMMON_PATH: Final = re.compile(f"<({_dot_string(_ATEXT)})@({labels(LETTERS)})>".encode())
+_DOT_STRING: Final = re.compile(_dot_string(_ATEXT + BEYOND))
+_QUOTED_STRING: Final = re.compile(rf'"(?:[ !#-\[\]-~{BEYOND}]|\\[ -~])*"')
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _MUST_BE_QUOTED: Final = re.compile(r'(["\\])')
 _ENCLOSED: Final = re.compile(rb'<((?:[^">]|"(?:[^"\\]|\\.)*")*)>', re.DOTALL)  # `>` may stand inside quotes
 _SOURCE_ROUTE: Final = re.compile(r"@[^:@]+(?:,@[^:@]+)*:(?=.)")
-# General-address-literal, without the brackets that could not be told from those around the path.
-_GENERAL_LITERAL: Final = re.compile(r"[A-Za-z0-9-]*[A-Za-z0-9]:[!#-;=?-Z^-~]+")
 
 
 class AddressError(ValueError):
@@ -83,7 +70,7 @@ class Path:
     """A mailbox in the envelope: the common part of reverse-path and forward-path. Never changed once made.
 
     `text` is the mailbox as spelled, without angle brackets and source route. `local` is its local part as spelled,
-    quotes included. `domain` is in lower case, "" where there is none; a literal keeps its brackets.
+    quotes included. `domain` is canonical, "" where there is none; a literal keeps its brackets.
     """
 
     __slots__ = ("domain", "local", "text")
@@ -103,7 +90,7 @@ class Path:
         if not utf8 and not text.isascii():
             raise _needs_utf8()
         local, domain = _split(text, cls.error_status)
-        return cls(text, local, domain.lower())
+        return cls(text, local, domain)
 
     @classmethod
     def _without_domain(cls, text: str) -> Self | None:
@@ -216,7 +203,7 @@ def parse_hello(text: bytes) -> str:
     if not name.isascii():
         raise AddressError("The name may only have ASCII characters", "5.4")
     hello = name.decode()
-    _check_domain(hello, "5.4")
+    _domain(hello, "5.4")
     return hello
 
 
@@ -228,12 +215,12 @@ def _without_route(text: str, status: str) -> str:
     if match is None:
         raise AddressError("The source route is malformed", status)
     for host in match[0][1:-1].split(",@"):
-        _check_domain(host, status)
+        _domain(host, status)
     return text[match.end() :]
 
 
 def _split(text: str, status: str) -> tuple[str, str]:
-    """Local part and domain of a mailbox, both found to be right."""
+    """Local part and canonical domain of a mailbox, both found to be right."""
     if text.startswith('"'):
         quoted = _QUOTED_STRING.match(text)
         place = quoted.end() if quoted else -1
@@ -241,10 +228,9 @@ def _split(text: str, status: str) -> tuple[str, str]:
         place = text.find("@")
     if place < 0 or text[place : place + 1] != "@":
         raise AddressError("The address needs a local part, @ and a domain", status)
-    local, domain = text[:place], text[place + 1 :]
+    local = text[:place]
     _check_local_part(local, status)
-    _check_domain(domain, status)
-    return local, domain
+    return local, _domain(text[place + 1 :], status)
 
 
 def _check_local_part(local: str, status: str) -> None:
@@ -254,34 +240,12 @@ def _check_local_part(local: str, status: str) -> None:
         raise AddressError("The local part is too long", status)
 
 
-def _check_domain(domain: str, status: str) -> None:
-    if domain.startswith("["):
-        if not _is_literal(domain):
-            raise AddressError("The address literal is malformed", status)
-    elif not _DOMAIN.fullmatch(domain):
-        if not domain or domain.startswith(".") or domain.endswith(".") or ".." in domain:
-            raise AddressError("The domain is empty or has an empty label", status)
-        raise AddressError("The domain has a character where none may stand", status)
-    if len(domain.encode()) > DOMAIN_LIMIT:
-        raise AddressError("The domain is too long", status)
-
-
-def _is_literal(domain: str) -> bool:
-    """Whether this is an address literal, brackets included (RFC 5321 §4.1.3)."""
-    if not domain.endswith("]"):
-        return False
-    literal = domain[1:-1]
-    tag, colon, address = literal.partition(":")
+def _domain(text: str, status: str) -> str:
+    """The canonical spelling of a domain or an address literal."""
     try:
-        if not colon:
-            IPv4Address(literal)
-        elif tag.lower() == "ipv6":
-            return IPv6Address(address).scope_id is None
-        else:
-            return _GENERAL_LITERAL.fullmatch(literal) is not None
-    except AddressValueError:
-        return False
-    return True
+        return canonical(text)
+    except ValueError as error:
+        raise AddressError(str(error), status) from None
 
 
 def _canonical(quoted: str) -> str:
