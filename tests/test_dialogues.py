@@ -135,6 +135,7 @@ NOTATION = r"""# what it shows
 
 Listener: lmtp
 Limits: domains=2
+Offer: DSN MT-PRIORITY
 Route: a.test U U2
 Route: b.test nobody
 C: a\r\0\xff\\
@@ -152,9 +153,10 @@ def test_the_notation_is_read_as_described(tmp_path):
     assert dialogue.upstreams() == {"U", "U2"}
     assert dialogue.lmtp
     assert dialogue.bounds == {"domains": 2}
+    assert dialogue.offer == {"DSN", "MT-PRIORITY"}
     assert [line.text for line in dialogue.lines] == [b"a\r\0\xff\\", b"", b"(closes)"]
     assert [(speaker, len(lines)) for speaker, lines in dialogue.turns()] == [("C", 2), ("V2", 1)]
-    assert dialogue.lines[-1].place == "sample.txt:9"
+    assert dialogue.lines[-1].place == "sample.txt:10"
     assert dialogue.records == [("aborted", "U2")]
 
 

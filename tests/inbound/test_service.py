@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from moxy.inbound.service import Bounds, Patience, Service, identifiers, no_relay
+from moxy.mail import Session
 from support.destination import running_destination
 from support.relay import route, running_relay
 from support.scenario import scenario
@@ -108,6 +109,25 @@ async def test_one_domain_is_announced_where_one_destination_is_served_at_a_time
 ) -> None:
     async with running_relay({}) as relay:
         service = replace(relay.service, bounds=Bounds(domains=domains), spread_first=first)
-        for reply in (service.ehlo, service.lhlo):
+        for lmtp in (False, True):
+            _, reply = service.offer(Session("id", "192.0.2.1", lmtp=lmtp))
             limits = reply.lines[-1]
             assert limits == "LIMITS RCPTMAX=1000" + (f" RCPTDOMAINMAX{announced}" if announced else "")
+
+
+@scenario
+async def test_what_is_offered_can_change_and_each_kind_of_session_is_told() -> None:
+    async with running_relay({}) as relay:
+        service: Service = relay.service
+        plain, secured = Session("1", "192.0.2.1"), Session("2", "192.0.2.1", lmtp=True)
+        secured.tls = True
+        offered, reply = service.offer(plain)
+        assert offered == {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PRDR"}
+        assert service.offer(plain)[1] is reply
+        service.announce(frozenset({"DSN", "REQUIRETLS"}))
+        offered, reply = service.offer(plain)
+        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "PRDR", "DSN"}
+        assert reply.lines[1:6] == ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "PRDR", "DSN")
+        offered, reply = service.offer(secured)
+        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "DSN", "REQUIRETLS"}
+        assert "REQUIRETLS" in reply.lines

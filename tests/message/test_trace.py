@@ -56,6 +56,23 @@ def test_without_a_recipient_none_is_named():
 
 
 @pytest.mark.parametrize(
+    ("protocol", "written"),
+    [("ESMTP", "UTF8SMTP"), ("ESMTPS", "UTF8SMTPS"), ("LMTP", "UTF8LMTP"), ("LMTPS", "UTF8LMTPS")],
+)
+def test_with_smtputf8_the_keyword_says_so_and_the_recipient_may_be_beyond_ascii(protocol, written):
+    field = received(**FACTS | {"protocol": protocol, "recipient": "jörg@bücher.test"}, utf8=True)
+    assert f"with {written} id 1A2B\r\n\tfor <jörg@bücher.test>;".encode() in field
+    assert b"for" not in received(**FACTS | {"recipient": "jörg@bücher.test"})
+
+
+@pytest.mark.parametrize(
+    "recipient", ['"jörg m"@x.test', "ö\x85@x.test", "ö\u2028@x.test", "ö\u00a0@x.test", "ö>@x.test"]
+)
+def test_with_smtputf8_no_line_end_and_no_bracket_is_written(recipient):
+    assert b"for" not in received(**FACTS | {"recipient": recipient}, utf8=True)
+
+
+@pytest.mark.parametrize(
     ("fact", "value", "written"),
     [
         ("client", "2001:db8::1", b"([IPv6:2001:db8::1])"),

@@ -11,7 +11,7 @@ from moxy.config.load import loads
 from moxy.config.schema import Config
 from moxy.errors import ConfigError
 from moxy.inbound.service import Bounds, Patience
-from moxy.mail import Host, Mode, Route
+from moxy.mail import Host, Mode, Route, Session
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.process.assembly import assemble
@@ -84,7 +84,7 @@ def test_the_settings_of_the_listener_are_the_configured_ones(directory, loop):
     )
     bounds = service.bounds
     assert (bounds.message_size, bounds.recipients, bounds.transactions, bounds.domains) == (10**6, 200, 7, 3)
-    assert service.ehlo.lines[-1] == "LIMITS RCPTMAX=200 MAILMAX=7 RCPTDOMAINMAX=3"
+    assert service.offer(Session("id", "192.0.2.1"))[1].lines[-1] == "LIMITS RCPTMAX=200 MAILMAX=7 RCPTDOMAINMAX=3"
     assert service.spread_first
     assert service.patience.command == 420
     assert parts.drain == 3

@@ -30,6 +30,7 @@ from moxy.smtp.command import (
 )
 
 JOE = ReversePath.parse("joe@a.test")
+JORG = ReversePath.parse("jörg@bücher.test", utf8=True)
 ANN = ForwardPath.parse("Ann@B.test")
 
 UNDERSTOOD = [
@@ -52,6 +53,13 @@ UNDERSTOOD = [
     (b'MAIL FROM:<"joe > x"@a.test> SIZE=1', Mail(ReversePath.parse('"joe > x"@a.test'), size=1)),
     (b"MAIL FROM:<joe@a.test> PRDR", Mail(JOE, prdr=True)),
     (b"MAIL FROM:<joe@a.test> SIZE=1 prdr BODY=7BIT", Mail(JOE, size=1, body="7BIT", prdr=True)),
+    (b"MAIL FROM:<joe@a.test> BODY=BinaryMime", Mail(JOE, body="BINARYMIME")),
+    (b"MAIL FROM:<joe@a.test> SIZE=1 ret=Full ENVID=a+2Bb", Mail(JOE, 1, parameters={"RET": "Full", "ENVID": "a+2Bb"})),
+    (b"MAIL FROM:<joe@a.test> AUTH=<>", Mail(JOE, parameters={"AUTH": "<>"})),
+    ("MAIL FROM:<jörg@bücher.test> SMTPUTF8".encode(), Mail(JORG, parameters={"SMTPUTF8": ""})),
+    (b"MAIL FROM:<joe@a.test> smtputf8", Mail(JOE, parameters={"SMTPUTF8": ""})),
+    (b"RCPT TO:<ann@B.test> notify=NEVER", Rcpt(ForwardPath.parse("ann@b.test"), {"NOTIFY": "NEVER"})),
+    ("RCPT TO:<jörg@bücher.test>".encode(), Rcpt(ForwardPath.parse("jörg@xn--bcher-kva.test", utf8=True))),
     (b"RCPT TO:<Ann@B.test>", Rcpt(ANN)),
     (b"rcpt to:   <Ann@B.test>", Rcpt(ANN)),
     (b"RCPT TO:<@c.test,@d.test:Ann@B.test>", Rcpt(ANN)),
@@ -63,6 +71,8 @@ UNDERSTOOD = [
     (b"NOOP", Noop()),
     (b"NOOP whatever you like", Noop()),
     (b"VRFY ann", Vrfy()),
+    ("VRFY jörg SMTPUTF8".encode(), Vrfy()),
+    (b"EXPN list SMTPUTF8", Expn()),
     (b"EXPN list", Expn()),
     (b"HELP", Help()),
     (b"help mail", Help()),
@@ -116,7 +126,11 @@ REFUSED = [
     (b"RCPT TO:<>", 501),
     (b"RCPT TO:<ann@b..test>", 501),
     (b"RCPT TO:<ann@b.test\n>", 501),
-    (b"RCPT TO:<caf\xc3\xa9@b.test>", 553),
+    (b"MAIL FROM:<caf\xc3\xa9@b.test>", 553),
+    (b"MAIL FROM:<caf\xc3\xa9@b.test> SIZE=1", 553),
+    (b"MAIL FROM:<caf\xe9@b.test> SMTPUTF8", 501),
+    (b"RCPT TO:<caf\xe9@b.test>", 501),
+    ("RCPT TO:<a@☃.test>".encode(), 501),
     # parameters
     (b"MAIL FROM:<joe@a.test>SIZE=1", 501),
     (b"MAIL FROM:<joe@a.test>\tSIZE=1", 501),
@@ -126,12 +140,13 @@ REFUSED = [
     (b"MAIL FROM:<joe@a.test> SIZE=1 size=1", 501),
     (b"MAIL FROM:<joe@a.test> SIZE=123456789012345678901", 501),
     (b"MAIL FROM:<joe@a.test> SIZE=\xd9\xa1", 501),
-    (b"MAIL FROM:<joe@a.test> BODY=BINARYMIME", 501),
+    (b"MAIL FROM:<joe@a.test> BODY=BINARY", 501),
     (b"MAIL FROM:<joe@a.test> PRDR=yes", 501),
-    (b"MAIL FROM:<joe@a.test> RET=HDRS", 555),
+    (b"MAIL FROM:<joe@a.test> RET=NONE", 501),
+    (b"MAIL FROM:<joe@a.test> NOTIFY=NEVER", 555),
     (b"RCPT TO:<ann@b.test> PRDR", 555),
-    (b"MAIL FROM:<joe@a.test> SIZE=1 AUTH=<>", 555),
-    (b"RCPT TO:<ann@b.test> NOTIFY=NEVER", 555),
+    (b"MAIL FROM:<joe@a.test> SIZE=1 AUTH=joe", 501),
+    (b"RCPT TO:<ann@b.test> RET=FULL", 555),
     (b"RCPT TO:<ann@b.test> SIZE=1", 555),
     (b"RCPT TO:<ann@b.test>x", 501),
     # not SMTP at all: these end the session

@@ -6,68 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxy.smtp.extension import (
-    MAIL_PARAMETERS,
-    RCPT_PARAMETERS,
-    Extensions,
-    Offer,
-    offering_xclient,
-    parse_parameters,
-)
+from moxy.smtp.extension import ANNOUNCED, Extensions, Offer, offering_xclient
+from moxy.smtp.parameter import EXTENSION_OF
 from moxy.smtp.reply import Reply
-
-PARAMETERS = [
-    (b"", {}),
-    (b"  ", {}),
-    (b" SIZE=0", {"SIZE": "0"}),
-    (b" Size=1000 bOdY=8bitMime", {"SIZE": "1000", "BODY": "8bitMime"}),
-    (b"BODY=7BIT", {"BODY": "7BIT"}),
-    (b"prdr SIZE=1", {"PRDR": "", "SIZE": "1"}),
-]
-
-REFUSED = [
-    (b"SIZE", 501),
-    (b"SIZE=1=1", 501),
-    (b"SIZE=1k", 501),
-    (b"SIZE=" + b"1" * 21, 501),
-    (b"SIZE=1 SIZE=1", 501),
-    (b"BODY=", 501),
-    (b"BODY=9BIT", 501),
-    (b"SIZE=\xff", 501),
-    (b"PRDR=1", 501),
-    (b"PRDR=", 501),
-    (b"PRDR PRDR", 501),
-    (b"=1", 555),
-    (b"RET=FULL", 555),
-    (b"SIZE=1 SMTPUTF8", 555),
-]
-
-
-@pytest.mark.parametrize(("text", "parameters"), PARAMETERS)
-def test_parameters_are_read_by_keyword(text, parameters):
-    assert parse_parameters(text, MAIL_PARAMETERS) == parameters
-
-
-@pytest.mark.parametrize(("text", "code"), REFUSED)
-def test_parameters_that_cannot_be_obeyed_are_refused(text, code):
-    reply = parse_parameters(text, MAIL_PARAMETERS)
-    assert isinstance(reply, Reply)
-    assert reply.code == code
-
-
-def test_rcpt_has_no_parameters_yet():
-    reply = parse_parameters(b"SIZE=1", RCPT_PARAMETERS)
-    assert isinstance(reply, Reply)
-    assert reply.code == 555
-
-
-@given(st.binary(max_size=40))
-def test_any_octets_give_legal_parameters_or_a_refusal(text):
-    answer = parse_parameters(text, MAIL_PARAMETERS)
-    if isinstance(answer, Reply):
-        assert answer.permanent
-    else:
-        assert all(MAIL_PARAMETERS[keyword](value) for keyword, value in answer.items())
 
 
 def test_the_ehlo_reply_begins_with_our_name_and_lists_what_we_offer():
@@ -99,12 +40,32 @@ def test_what_is_not_limited_is_not_announced():
     assert not any(keyword.startswith("LIMITS") for keyword in Offer().keywords)
 
 
-def test_every_parameter_that_is_legal_was_offered():
-    offered = Extensions.of(Offer().ehlo_reply("mx.test"))
-    assert "SIZE" in offered
-    assert "8BITMIME" in offered
-    assert "PRDR" in offered
-    assert set(MAIL_PARAMETERS) == {"SIZE", "BODY", "PRDR"}
+def test_what_is_offered_is_what_is_announced_and_what_is_needed_is_there():
+    everything = frozenset(ANNOUNCED) - {"REQUIRETLS"}
+    offer = Offer(everything)
+    assert "FUTURERELEASE 999999999 9999-12-31T23:59:59Z" in offer.keywords
+    assert "BINARYMIME" not in offer.extensions or "CHUNKING" in offer.extensions
+    assert "SMTPUTF8" in offer.extensions
+    announced = Extensions.of(offer.ehlo_reply("mx.test"))
+    assert all(keyword in announced for keyword in offer.extensions)
+
+
+def test_smtputf8_is_offered_with_8bitmime_only():
+    assert "SMTPUTF8" not in Offer(frozenset({"SMTPUTF8"})).keywords
+    assert {"SMTPUTF8", "8BITMIME"} <= set(Offer(frozenset({"SMTPUTF8", "8BITMIME"})).keywords)
+
+
+def test_requiretls_is_offered_inside_tls_only():
+    assert "REQUIRETLS" not in Offer(frozenset({"REQUIRETLS"})).extensions
+    assert "REQUIRETLS" in Offer(frozenset({"REQUIRETLS"}), tls=True).extensions
+
+
+def test_what_cannot_be_offered_is_not():
+    assert Offer(frozenset({"XCLIENT", "AUTH"})).keywords == Offer(frozenset()).keywords
+
+
+def test_every_extension_of_a_parameter_can_be_offered():
+    assert set(EXTENSION_OF.values()) <= set(ANNOUNCED)
 
 
 def test_what_a_destination_announces_is_read_in_any_case():

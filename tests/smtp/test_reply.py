@@ -299,3 +299,9 @@ def test_an_answer_to_another_question_is_impossible(phase, codes):
 def test_354_is_the_good_answer_to_data():
     reply = Reply(354, "", "Go")
     assert pass_on(reply, Phase.DATA) is reply
+
+
+def test_in_ascii_what_is_beyond_is_replaced_and_the_rest_stays():
+    reply = Reply(550, "1.1", "Niemand heißt hier", "Jörg \N{SNOWMAN}", "plain")
+    assert reply.in_ascii() == Reply(550, "1.1", "Niemand hei?t hier", "J?rg ?", "plain")
+    assert Reply(250, "", "plain").in_ascii() == Reply(250, "", "plain")

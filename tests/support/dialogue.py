@@ -3,6 +3,7 @@
     # a comment; the first one says what the dialogue shows
     Listener: lmtp                  the client speaks LMTP to us
     Limits: transactions=1          bounds of the service, other than by default
+    Offer: 8BITMIME DSN             what is offered of that which destinations may lack, other than by default
     Route: example.com U            recipients of a domain (any key of a route table) go to an upstream
     Route: example.net U U2         to two, each with a copy
     Route: example.org nobody       to a port that nobody listens on
@@ -39,6 +40,7 @@ DIALOGUES: Final = Path(__file__).parents[1] / "dialogues"
 _LINE = re.compile(r"(C|S|U\d?|V\d?):(?: (.*))?")
 _RECORD = re.compile(r"R: (delivered|refused|aborted|unknown) (U\d?)")
 _ROUTE = re.compile(r"Route: (\S+) (nobody|U\d?(?: U\d?)*)")
+_OFFER = re.compile(r"Offer: ([A-Z0-9-]+(?: [A-Z0-9-]+)*)")
 _BOUND = re.compile(r"Limits: ([a-z_]+)=(\d+)")
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
 _ESCAPED = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
@@ -70,7 +72,7 @@ class Line:
 @dataclass
 class Dialogue:
     """A file of them. `routes` are the names of upstreams for each key; "nobody" is one that is down. `lmtp` is what
-    the client speaks, `bounds` are those of the service that the dialogue sets.
+    the client speaks, `bounds` are those of the service that the dialogue sets, `offer` the extensions.
 
     `records` are outcomes and upstreams of the deliveries, in the order in which they are recorded.
     """
@@ -81,6 +83,7 @@ class Dialogue:
     records: list[tuple[str, str]] = field(default_factory=list)
     lmtp: bool = False
     bounds: dict[str, int] = field(default_factory=dict)
+    offer: frozenset[str] | None = None
 
     def turns(self) -> Iterator[tuple[str, list[Line]]]:
         """Who speaks, and the lines until someone else does. A closed connection is a turn of its own."""
@@ -102,6 +105,8 @@ def read(file: Path) -> Dialogue:
             dialogue.lmtp = True
         elif bound := _BOUND.fullmatch(text):
             dialogue.bounds[bound[1]] = int(bound[2])
+        elif offer := _OFFER.fullmatch(text):
+            dialogue.offer = frozenset(offer[1].split())
         elif route := _ROUTE.fullmatch(text):
             dialogue.routes[route[1]] = route[2].split()
         elif record := _RECORD.fullmatch(text):

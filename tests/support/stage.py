@@ -21,6 +21,7 @@ from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.routes.file import FileTable
+from moxy.smtp.extension import EIGHT_BIT
 from support.dialogue import HOST_NAME, RESETS, Dialogue, Line
 from support.faults import reset
 from support.ports import LOOPBACK, free_port
@@ -135,6 +136,7 @@ class Stage:
             Recorder([self.records]),
             sweeper,
             bounds=Bounds(**self._dialogue.bounds),
+            extensions=EIGHT_BIT if self._dialogue.offer is None else self._dialogue.offer,
         )
         port = await self._serve(lambda: ClientConnection(self.service, self._loop, lmtp=self._dialogue.lmtp))
         _, client = await self._loop.create_connection(End, LOOPBACK, port)

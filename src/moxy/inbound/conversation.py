@@ -6,7 +6,7 @@ settled before they come here (`moxy.smtp.receiver`); what is decided here is wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from structlog import get_logger
@@ -20,9 +20,13 @@ from moxy.mail import Envelope, Recipient, Session
 from moxy.smtp import command, replies
 from moxy.smtp.address import AddressError, ForwardPath
 from moxy.smtp.extension import offering_xclient
+from moxy.smtp.parameter import BINARY, EXTENSION_OF, NONE
 from moxy.smtp.reply import Replies, Reply
 
 log = get_logger("moxy.inbound")
+
+NOTHING: Final[frozenset[str]] = frozenset()
+"""What is offered before EHLO, and to who says HELO."""
 
 Answer = Reply | Coroutine[Any, Any, Reply | Replies]
 
@@ -38,6 +42,7 @@ class Conversation:
         "_service",
         "_transactions",
         "distrust",
+        "offered",
         "session",
         "transaction",
         "unconfirmed",
@@ -53,6 +58,8 @@ class Conversation:
         self.session = session
         self.distrust: Callable[[], None] | None = None
         """May the client say XCLIENT (T27)? Then what to call when that is over."""
+        self.offered: frozenset[str] = NOTHING
+        """The extensions that the last EHLO was answered with."""
         self.transaction: Transaction | None = None
         self.unconfirmed: Transaction | None = None
         """Whose final dot has come, while the client may not have our verdict."""
@@ -64,11 +71,11 @@ class Conversation:
         self.end_transaction()
         self.session.hello = event.name
         self.session.extended = event.extended
-        if self.distrust is not None and event.extended:
-            return offering_xclient(self._service.lhlo if self.session.lmtp else self._service.ehlo)
-        if self.session.lmtp:
-            return self._service.lhlo
-        return self._service.ehlo if event.extended else self._service.helo
+        if not event.extended:
+            self.offered = NOTHING
+            return self._service.helo
+        self.offered, reply = self._service.offer(self.session)
+        return reply if self.distrust is None else offering_xclient(reply)
 
     def xclient(self, event: command.XClient) -> Reply:
         """XCLIENT: from a listed peer, who the client is; it is greeted as if it had connected just now.
@@ -123,15 +130,41 @@ class Conversation:
         self._transactions += 1
         if 0 < bounds.transactions < self._transactions:
             return replies.closing(service.hostname, replies.TOO_MANY_TRANSACTIONS)
-        if event.prdr and (session.lmtp or not session.extended):
-            return replies.UNKNOWN_PARAMETER  # it was not offered
+        if (event.prdr and "PRDR" not in self.offered) or (event.body == BINARY and BINARY not in self.offered):
+            return replies.UNKNOWN_PARAMETER
+        if event.parameters and not self._were_offered(event.parameters):
+            return replies.UNKNOWN_PARAMETER
         if 0 < bounds.message_size < event.size:
             return replies.MESSAGE_TOO_BIG
         each = event.prdr or session.lmtp
-        envelope = Envelope(service.identify(), event.path, size=event.size, body=event.body, each=each)
+        parameters = self._believed(event.parameters) if event.parameters else NONE
+        envelope = Envelope(
+            service.identify(), event.path, size=event.size, body=event.body, each=each, parameters=parameters
+        )
         self.transaction = Transaction(service, self.session, envelope, self._flow)
         self._asked = 0
         return replies.SENDER_OK
+
+    def _were_offered(self, parameters: Mapping[str, str]) -> bool:
+        """May this session use all of them? SIZE, BODY and AUTH are understood in any case."""
+        needed = (EXTENSION_OF[keyword] for keyword in parameters if keyword in EXTENSION_OF)
+        return self.offered.issuperset(needed)
+
+    def _believed(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
+        """The parameters, without what they say of the submitter if we do not trust the client (RFC 4954 §5).
+
+        Those are trusted who may relay.
+        """
+        if "AUTH" in parameters and self._service.relay(self.session.client) is None:
+            return {**parameters, "AUTH": "<>"}
+        return parameters
+
+    def _refused(self, event: command.Rcpt, envelope: Envelope) -> Reply | None:
+        """Why a recipient with parameters or beyond ASCII cannot be asked for here, if so."""
+        if not self._were_offered(event.parameters):
+            return replies.UNKNOWN_PARAMETER
+        ascii_only = event.path.text.isascii() and event.parameters.get("ORCPT", "").isascii()
+        return None if ascii_only or envelope.utf8 else replies.NEEDS_SMTPUTF8
 
     def _too_many_domains(self, path: ForwardPath) -> bool:
         """Does this recipient bring one domain more into the session than it may have (RFC 9422 §4.3)?"""
@@ -152,6 +185,10 @@ class Conversation:
             return replies.TOO_MANY_RECIPIENTS
         if service.bounds.domains and self._too_many_domains(path):
             return replies.TOO_MANY_DOMAINS
+        if event.parameters or not path.text.isascii():
+            refusal = self._refused(event, transaction.envelope)
+            if refusal is not None:
+                return refusal
         try:
             route = await service.routes.lookup(path if path.domain else self._postmaster())
         except TemporaryFailure as failure:
@@ -161,7 +198,7 @@ class Conversation:
         route = route or service.relay(self.session.client)
         if route is None:
             return replies.RELAYING_DENIED
-        return await transaction.rcpt(Recipient(path), route)
+        return await transaction.rcpt(Recipient(path, event.parameters), route)
 
     def _postmaster(self) -> ForwardPath:
         """Whose route the bare <Postmaster> takes (T46)."""

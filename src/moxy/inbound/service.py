@@ -15,12 +15,12 @@ from moxy.accounting.recorder import Recorder
 from moxy.delivery import Directory
 from moxy.inbound.order import CommitOrder
 from moxy.ledger import Ledger, NoLedger
-from moxy.mail import Route
+from moxy.mail import Route, Session
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import Overhear, unheard
 from moxy.routes import RouteTable
 from moxy.smtp import limits, replies
-from moxy.smtp.extension import Offer
+from moxy.smtp.extension import EIGHT_BIT, Offer
 from moxy.smtp.reply import Reply
 
 if TYPE_CHECKING:
@@ -110,14 +110,14 @@ class Service:
     """The memory of who has what (contract D8)."""
     spread_first: bool = False
     """Whether a transaction takes recipients of one destination only, the first one's (contract D9)."""
+    extensions: frozenset[str] = EIGHT_BIT
+    """What is offered of that which destinations may lack (`extension.ANNOUNCED`). `announce` changes it."""
     overhear: Overhear = unheard
     """Who listens in on new connections."""
     clock: Callable[[], float] = time.time
     greeting: Reply = field(init=False)
     lmtp_greeting: Reply = field(init=False)
     helo: Reply = field(init=False)
-    ehlo: Reply = field(init=False)
-    lhlo: Reply = field(init=False)
     goodbye: Reply = field(init=False)
     order: CommitOrder = field(init=False, default_factory=CommitOrder)
     connections: set[ClientConnection | Proxied] = field(init=False, default_factory=set)
@@ -125,6 +125,7 @@ class Service:
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
+    _offers: dict[tuple[bool, bool], tuple[frozenset[str], Reply]] = field(init=False, default_factory=dict)
     _quiet_until: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -132,20 +133,31 @@ class Service:
         self.greeting = replies.greeting(self.hostname, self.banner)
         self.lmtp_greeting = replies.greeting(self.hostname, _lmtp_banner(self.banner))
         self.helo = replies.hello(self.hostname)
-        self.ehlo = self._offer(lmtp=False).ehlo_reply(self.hostname)
-        self.lhlo = self._offer(lmtp=True).ehlo_reply(self.hostname)
         self.goodbye = replies.closing(self.hostname, replies.BYE)
         self.identify = identifiers()
 
-    def _offer(self, *, lmtp: bool) -> Offer:
-        bounds = self.bounds
-        return Offer(
-            lmtp=lmtp,
-            size=bounds.message_size,
-            recipients=bounds.recipients,
-            transactions=bounds.transactions,
-            domains=bounds.domains or (1 if self.spread_first else 0),
-        )
+    def announce(self, extensions: frozenset[str]) -> None:
+        """Offer these from now on. A session goes on with what its last EHLO was answered."""
+        self.extensions = extensions
+        self._offers = {}
+
+    def offer(self, session: Session) -> tuple[frozenset[str], Reply]:
+        """What such a session is offered: the keywords, and the reply to EHLO or LHLO. Made once for each kind."""
+        kind = session.lmtp, session.tls
+        offer = self._offers.get(kind)
+        if offer is None:
+            bounds = self.bounds
+            made = Offer(
+                self.extensions,
+                lmtp=session.lmtp,
+                tls=session.tls,
+                size=bounds.message_size,
+                recipients=bounds.recipients,
+                transactions=bounds.transactions,
+                domains=bounds.domains or (1 if self.spread_first else 0),
+            )
+            offer = self._offers[kind] = made.extensions, made.ehlo_reply(self.hostname)
+        return offer
 
     def trace_date(self) -> str:
         """Now, as the trace field writes it (RFC 5322 §3.3)."""

@@ -1,13 +1,15 @@
 """The trace of a message: the `Received:` field that we put on top, and the count of those that are there already.
 
 Rules:
-- Nothing that the peer said can end the field, open a comment or leave ASCII: what could is replaced or left out.
+- Nothing that the peer said can end the field or open a comment: what could is replaced or left out. The field leaves
+  ASCII only in a recipient, and only where the client asked for SMTPUTF8.
 - The message itself is only looked at, never held: HopCounter keeps a few octets between two chunks.
 
-RFC 5321 §4.4 (trace information), §6.3 (loops); RFC 3848 (protocol keywords); RFC 5322 §3.3 (its date).
+RFC 5321 §4.4 (trace information), §6.3 (loops); RFC 3848 (protocol keywords), RFC 6531 §3.7.3 (more of them, and
+addresses beyond ASCII); RFC 5322 §3.3 (its date).
 
 Bugs: only CRLF ends a line here; where bare LFs are let through, fields between them are not counted. A recipient with
-a quoted or non-ASCII local part is not named.
+a quoted local part is not named.
 """
 
 from __future__ import annotations
@@ -17,21 +19,36 @@ from functools import lru_cache
 from typing import Final
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
-_PLAIN_MAILBOX: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@\[\]-]+")
+_PLAIN: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.:@\[\]-]"
+_PLAIN_MAILBOX: Final = re.compile(f"{_PLAIN}+")
+# The same and RFC 6531 §3.3 (UTF8-non-ascii), without C1 controls, blanks and the Unicode line ends.
+_UTF8_MAILBOX: Final = re.compile(rf"(?:{_PLAIN}|[^\x00-\xa0\s])+")
 _NAME_LIMIT: Final = 255
 
 
 def received(
-    *, hello: str, client: str, hostname: str, protocol: str, id: str, recipient: str | None, date: str
+    *,
+    hello: str,
+    client: str,
+    hostname: str,
+    protocol: str,
+    id: str,
+    recipient: str | None,
+    date: str,
+    utf8: bool = False,
 ) -> bytes:
     """The `Received:` field for one message, folded, with its CRLF (RFC 5321 §4.4).
 
     `hello` is what the client called itself, `client` its address without brackets, "" if it has none; `protocol` is
     the keyword of RFC 3848. `recipient` is a mailbox without angle brackets, given only where the message has no other
-    (T44: a field that named several would tell each of the others); `date` is as in RFC 5322 §3.3.
+    (T44: a field that named several would tell each of the others); `date` is as in RFC 5322 §3.3. `utf8`: the client
+    asked for SMTPUTF8.
     """
-    clause = f"\r\n\tfor <{recipient}>" if recipient and _PLAIN_MAILBOX.fullmatch(recipient) else ""
-    return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode("ascii")
+    if utf8:
+        protocol = f"UTF8{protocol.removeprefix('E')}"
+    mailbox = _UTF8_MAILBOX if utf8 else _PLAIN_MAILBOX
+    clause = f"\r\n\tfor <{recipient}>" if recipient and mailbox.fullmatch(recipient) else ""
+    return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode()
 
 
 _BY: Final = b"\r\n\tby "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from moxy.delivery import Flow
 from moxy.mail import Envelope, Recipient, Session
 from moxy.net.steps import Answer
-from moxy.outbound import bounds
+from moxy.outbound import bounds, parameters
 from moxy.outbound.upstream import STALLED, Upstream
 from moxy.outbound.verdicts import Verdicts
 from moxy.smtp import replies
@@ -85,6 +85,8 @@ class RelayDelivery:
             reply = self._noted(recipient, await self._open(recipient))
         elif upstream.extensions.bounded and (refusal := bounds.beyond(upstream, [recipient])) is not None:
             reply = self._noted(recipient, await self._without_room(upstream, recipient, refusal))
+        elif recipient.parameters and (refusal := parameters.lacking(recipient, upstream.extensions)) is not None:
+            reply = self._noted(recipient, refusal)
         else:
             reply = await self._ask(upstream, recipient)
         self._asking -= 1
@@ -102,7 +104,8 @@ class RelayDelivery:
             answer.set(self._noted(recipient, self._passed_on(upstream, answers[0])))
 
         bounds.count(upstream, [recipient])
-        upstream.request((_rcpt_command(recipient),), self._destination.ground.reply, answered)
+        command = parameters.rcpt_command(recipient, upstream.extensions)
+        upstream.request((command,), self._destination.ground.reply, answered)
         return answer
 
     def _noted(self, recipient: Recipient, reply: Reply) -> Reply:
@@ -174,13 +177,14 @@ class RelayDelivery:
         self.host = str(upstream.host)
 
     def _unfit(self, upstream: Upstream) -> Reply | None:
-        """What this message needs and the destination does not offer (T7, T9, T11)."""
+        """What this message needs and the destination does not offer (T7, T9 to T11, T15, T16)."""
         offered, envelope = upstream.extensions, self._envelope
         if 0 < offered.size < envelope.size:
             return self._fail(replies.SIZE_REFUSED_AT_RCPT)
-        if envelope.body == "8BITMIME" and not offered.eight_bit and self._destination.settings.eight_bit == "refuse":
-            return self._fail(replies.NO_8BITMIME)
-        return None
+        refusal = None
+        if envelope.body or envelope.parameters or (self.recipients and "DSN" not in offered):
+            refusal = parameters.unfit(envelope, self.recipients, upstream, self._destination.settings)
+        return None if refusal is None else self._fail(refusal)
 
     async def _tell(self, upstream: Upstream, recipient: Recipient | None, *first: bytes) -> Reply:
         """MAIL, the recipients accepted so far and the new one, in one write (D1); `first` may go before.
@@ -190,18 +194,21 @@ class RelayDelivery:
         """
         self._withdrawn = False
         upstream.transactions += 1
-        too_many = self._too_many(upstream, recipient) if upstream.extensions.bounded else None
+        offered = upstream.extensions
+        refusal = self._too_many(upstream, recipient) if offered.bounded else None
         if self._failure is not None:
             return self._failure
-        accepted = [_rcpt_command(known) for known in self.recipients]
-        new = [] if recipient is None or too_many else [_rcpt_command(recipient)]
+        if recipient is not None and recipient.parameters:
+            refusal = refusal or parameters.lacking(recipient, offered)
+        accepted = [parameters.rcpt_command(known, offered) for known in self.recipients]
+        new = [] if recipient is None or refusal else [parameters.rcpt_command(recipient, offered)]
         answers = await upstream.exchange(
             *first, self._mail_command(upstream), *accepted, *new, patience=self._destination.ground.reply
         )
         agreed = len(first) + 1 + len(accepted)  # those that must be positive for the transaction to go on
         refused = next((answer for answer in answers[:agreed] if not answer.positive), None)
         if refused is None:
-            return too_many or answers[-1]
+            return refusal or answers[-1]
         if refused is not upstream.lost and refused.code != replies.CLOSING_CODE:
             changed = bool(accepted) and refused.permanent
             self._fail(replies.MIXED_VERDICTS if changed else self._passed_on(upstream, refused))
@@ -221,17 +228,8 @@ class RelayDelivery:
         return refusal
 
     def _mail_command(self, upstream: Upstream) -> bytes:
-        """MAIL with the parameters that this destination understands (T7)."""
-        envelope, offered = self._envelope, upstream.extensions
-        line = f"MAIL FROM:<{envelope.reverse_path.text}>"
-        if envelope.size and "SIZE" in offered:
-            line += f" SIZE={envelope.size}"
-        if envelope.body and offered.eight_bit:
-            line += f" BODY={envelope.body}"
-        self._prdr = envelope.each and offered.prdr and not self._destination.individual
-        if self._prdr:
-            line += " PRDR"
-        return line.encode()
+        self._prdr = self._envelope.each and upstream.extensions.prdr and not self._destination.individual
+        return parameters.mail_command(self._envelope, upstream, prdr=self._prdr)
 
     def withdraw(self, recipient: Recipient) -> None:
         """The destination must not deliver to this recipient, although it agreed to (D2)."""
@@ -326,7 +324,7 @@ class RelayDelivery:
         await told.ask()
         self.unanswered = told.unanswered
         answers = [
-            upstream.veiled(pass_on(reply, Phase.FINAL), recipient.path.domain)
+            self._shown(upstream, pass_on(reply, Phase.FINAL), recipient.path.domain)
             for recipient, reply in zip(self.recipients, told.replies, strict=True)
         ]
         if any(reply.code == replies.CLOSING_CODE for reply in told.replies):
@@ -357,8 +355,10 @@ class RelayDelivery:
         passed = pass_on(reply, phase)
         if passed is IMPOSSIBLE_ANSWER:
             upstream.lose(passed)  # out of step with us: nothing more it says can be trusted (T42)
-        return upstream.veiled(passed, self._domain)
+        return self._shown(upstream, passed, self._domain)
 
-
-def _rcpt_command(recipient: Recipient) -> bytes:
-    return f"RCPT TO:<{recipient.path.text}>".encode()
+    def _shown(self, upstream: Upstream, reply: Reply, domain: str) -> Reply:
+        """The reply without what this client must not see: the destination's names, and more than ASCII (RFC 6531)."""
+        if not (reply.wire.isascii() or self._envelope.utf8):
+            reply = reply.in_ascii()
+        return upstream.veiled(reply, domain)

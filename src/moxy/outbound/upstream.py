@@ -111,8 +111,8 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_full", "_ground", "_groups", "_loop", "_names", "_owner", "_sender", "_transport", "_veil", "allowed",
-        "asked", "borrower", "carries", "deadline", "domains", "greeting", "host", "lost", "quiet_since",
-        "transactions",
+        "asked", "authenticated", "borrower", "carries", "deadline", "domains", "greeting", "host", "lost",
+        "quiet_since", "transactions", "verified",
     )  # fmt: skip
 
     def __init__(self, host: Host, ground: Ground, owner: Owner) -> None:
@@ -140,6 +140,10 @@ class Upstream(asyncio.Protocol):
         """RCPT commands of the last of them, if the destination bounds them."""
         self.domains: set[str] = set()
         """Those of the recipients that were named on this connection, if the destination bounds them."""
+        self.authenticated = False
+        """Has the destination accepted our credentials (RFC 4954)?"""
+        self.verified = False
+        """Is the connection encrypted, and does the destination's certificate prove its name?"""
         self.quiet_since = 0.0
         """When the destination last answered what it was asked, on the loop's clock."""
         self.deadline = NEVER

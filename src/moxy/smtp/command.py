@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from moxy.smtp import replies
 from moxy.smtp.address import AddressError, ForwardPath, ReversePath, parse_hello, scan_path
 from moxy.smtp.clientname import parse_xclient
-from moxy.smtp.extension import MAIL_PARAMETERS, RCPT_PARAMETERS, Parameters, parse_parameters
+from moxy.smtp.parameter import MAIL_PARAMETERS, NONE, RCPT_PARAMETERS, UTF8, Parameters, parse_parameters
 from moxy.smtp.reply import Replies, Reply
 
 if TYPE_CHECKING:
@@ -54,25 +54,36 @@ class Hello(Command):
 class Mail(Command):
     """MAIL FROM: opens a transaction (§4.1.1.2). `size` is SIZE= in octets or 0, `body` BODY= in capitals or "".
 
-    `prdr`: the client takes a reply for each recipient after the final dot (draft-hall-prdr §4.2).
+    `prdr`: the client takes a reply for each recipient after the final dot (draft-hall-prdr §4.2). `parameters` are all
+    others, their keywords in upper case and their values as sent, well-formed but perhaps of no extension we offered.
     """
 
-    __slots__ = ("body", "path", "prdr", "size")
+    __slots__ = ("body", "parameters", "path", "prdr", "size")
 
-    def __init__(self, path: ReversePath, size: int = 0, body: str = "", *, prdr: bool = False) -> None:
+    def __init__(
+        self,
+        path: ReversePath,
+        size: int = 0,
+        body: str = "",
+        *,
+        prdr: bool = False,
+        parameters: Mapping[str, str] = NONE,
+    ) -> None:
         self.path = path
         self.size = size
         self.body = body
         self.prdr = prdr
+        self.parameters = parameters
 
 
 class Rcpt(Command):
-    """RCPT TO: asks for one recipient (§4.1.1.3)."""
+    """RCPT TO: asks for one recipient (§4.1.1.3). `parameters` as in `Mail`; the path may be beyond ASCII."""
 
-    __slots__ = ("path",)
+    __slots__ = ("parameters", "path")
 
-    def __init__(self, path: ForwardPath) -> None:
+    def __init__(self, path: ForwardPath, parameters: Mapping[str, str] = NONE) -> None:
         self.path = path
+        self.parameters = parameters
 
 
 class Data(Command):
@@ -167,16 +178,19 @@ def _mail(line: bytes) -> Command:
     if line[5:10].upper() != b"FROM:":
         return Invalid(replies.SYNTAX_MAIL)
     try:
-        path, end = scan_path(line, 10 if line[10:11] == b"<" else _path_start(line, 10), ReversePath)
+        path, end = scan_path(line, 10 if line[10:11] == b"<" else _path_start(line, 10), ReversePath, utf8=True)
     except AddressError as error:
         return Invalid(replies.bad_address(error.status, str(error)))
     if end == len(line):
-        return Mail(path)
+        return Mail(path) if path.text.isascii() else Invalid(replies.NEEDS_SMTPUTF8)
     parameters = _parameters(line, end, MAIL_PARAMETERS)
     if isinstance(parameters, Reply):
         return Invalid(parameters)
-    size, body = int(parameters.get("SIZE", "0")), parameters.get("BODY", "").upper()
-    return Mail(path, size, body, prdr="PRDR" in parameters)
+    if UTF8 not in parameters and not path.text.isascii():
+        return Invalid(replies.NEEDS_SMTPUTF8)
+    size, body = int(parameters.pop("SIZE", "0")), parameters.pop("BODY", "").upper()
+    prdr = parameters.pop("PRDR", None) is not None
+    return Mail(path, size, body, prdr=prdr, parameters=parameters or NONE)
 
 
 def _rcpt(line: bytes) -> Command:
@@ -184,13 +198,13 @@ def _rcpt(line: bytes) -> Command:
     if line[5:8].upper() != b"TO:":
         return Invalid(replies.SYNTAX_RCPT)
     try:
-        path, end = scan_path(line, 8 if line[8:9] == b"<" else _path_start(line, 8), ForwardPath)
+        path, end = scan_path(line, 8 if line[8:9] == b"<" else _path_start(line, 8), ForwardPath, utf8=True)
     except AddressError as error:
         return Invalid(replies.bad_address(error.status, str(error)))
     if end == len(line):
         return Rcpt(path)
     parameters = _parameters(line, end, RCPT_PARAMETERS)
-    return Invalid(parameters) if isinstance(parameters, Reply) else Rcpt(path)
+    return Invalid(parameters) if isinstance(parameters, Reply) else Rcpt(path, parameters or NONE)
 
 
 def _path_start(line: bytes, start: int) -> int:

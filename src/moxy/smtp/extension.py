@@ -1,97 +1,84 @@
 """SMTP service extensions: what we offer to clients, what destinations offer to us (RFC 5321 §2.2).
 
-`Offer` is our side: the keywords of the EHLO reply and the MAIL and RCPT parameters that become legal with them.
-`Extensions` is the other side: a destination's EHLO reply, read.
+`Offer` is our side: the keywords of the EHLO reply. `Extensions` is the other side: a destination's EHLO reply, read.
+The parameters of MAIL and RCPT that come with an extension stand in `parameter`.
 
-A new extension is a row in `MAIL_PARAMETERS` or `RCPT_PARAMETERS`, a keyword in `Offer.keywords`, and whatever
-`Extensions` must tell of it.
+A new extension is a keyword in `ALWAYS` or `ANNOUNCED`, and whatever `Extensions` must tell of it.
 
-Bugs: CHUNKING, SMTPUTF8, DSN, STARTTLS and the others of contract T7 to T16 have no row yet.
+Bugs: FUTURERELEASE is announced with the widest bounds, and DELIVERBY without any: a destination that takes less says
+so itself when it gets MAIL.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from moxy.smtp import limits, replies
+from moxy.smtp import limits
 from moxy.smtp.clientname import XCLIENT_KEYWORD
+from moxy.smtp.parameter import is_size
 from moxy.smtp.reply import Reply
 
-MAX_SIZE_DIGITS: Final = 20  # RFC 1870 §3: size-value ::= 1*20DIGIT
+ALWAYS: Final = frozenset({"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES"})
+"""What every session is offered: it is between the client and us alone."""
 
-
-def _size(value: str) -> bool:
-    return value.isascii() and value.isdigit() and len(value) <= MAX_SIZE_DIGITS
-
-
-def _body(value: str) -> bool:
-    return value.upper() in ("7BIT", "8BITMIME")
-
-
-def _no_value(value: str) -> bool:
-    return not value
-
-
-Parameters = Mapping[str, Callable[[str], bool]]
-
-MAIL_PARAMETERS: Final[Parameters] = {
-    "SIZE": _size,  # RFC 1870 §3
-    "BODY": _body,  # RFC 6152 §2
-    "PRDR": _no_value,  # draft-hall-prdr §4.2
+ANNOUNCED: Final[Mapping[str, str]] = {
+    "PIPELINING": "PIPELINING",  # RFC 2920
+    "SIZE": "SIZE {size}",  # RFC 1870
+    "8BITMIME": "8BITMIME",  # RFC 6152
+    "ENHANCEDSTATUSCODES": "ENHANCEDSTATUSCODES",  # RFC 2034
+    "PRDR": "PRDR",  # draft-hall-prdr
+    "BINARYMIME": "BINARYMIME",  # RFC 3030 §3
+    "SMTPUTF8": "SMTPUTF8",  # RFC 6531
+    "DSN": "DSN",  # RFC 3461
+    "REQUIRETLS": "REQUIRETLS",  # RFC 8689
+    "DELIVERBY": "DELIVERBY",  # RFC 2852 §4
+    "FUTURERELEASE": "FUTURERELEASE 999999999 9999-12-31T23:59:59Z",  # RFC 4865 §4
+    "MT-PRIORITY": "MT-PRIORITY",  # RFC 6710
 }
-RCPT_PARAMETERS: Final[Parameters] = {}
+"""All that can be offered, each as it is announced. What is not in ALWAYS is offered where destinations have it."""
 
+_NEEDED: Final[Mapping[str, str]] = {
+    "BINARYMIME": "CHUNKING",  # RFC 3030 §3
+    "SMTPUTF8": "8BITMIME",  # RFC 6531 §3.1
+}
+"""What may only be offered together with another."""
 
-def parse_parameters(text: bytes, legal: Parameters) -> dict[str, str] | Reply:
-    """Read the parameters behind a path (`SIZE=1000 BODY=8BITMIME`); the keywords come out in upper case.
-
-    Returns the reply to give where one is unknown (555), repeated or ill-formed (501): RFC 5321 §4.1.1.11.
-    """
-    parameters: dict[str, str] = {}
-    try:
-        words = text.decode("ascii").split()
-    except UnicodeDecodeError:
-        return replies.BAD_PARAMETERS
-    for word in words:
-        keyword, equals, value = word.partition("=")
-        keyword = keyword.upper()
-        check = legal.get(keyword)
-        if check is None:
-            return replies.UNKNOWN_PARAMETER
-        if keyword in parameters or (equals and not value) or not check(value):
-            return replies.BAD_PARAMETERS
-        parameters[keyword] = value
-    return parameters
+EIGHT_BIT: Final = frozenset({"8BITMIME"})
+"""What is offered as long as nothing is known of destinations."""
 
 
 class Offer:
-    """What we offer in reply to EHLO, or with `lmtp` to LHLO.
+    """What we offer in reply to EHLO, or with `lmtp` to LHLO; `tls`: inside TLS.
 
-    `size` is the largest message in octets (0: no limit; RFC 1870). The others are the limits of RFC 9422: RCPT
-    commands in a transaction, MAIL commands in a session, domains of recipients in a session; 0 is not announced.
+    `extensions` are keywords of ANNOUNCED; those that cannot be offered here are left out. `size` is the largest
+    message in octets (0: no limit; RFC 1870). The others are the limits of RFC 9422: RCPT commands in a transaction,
+    MAIL commands in a session, domains of recipients in a session; 0 is not announced.
     """
 
-    __slots__ = ("keywords",)
+    __slots__ = ("extensions", "keywords")
 
     def __init__(
         self,
+        extensions: frozenset[str] = EIGHT_BIT,
         *,
         lmtp: bool = False,
+        tls: bool = False,
         size: int = limits.MESSAGE_SIZE,
         recipients: int = 0,
         transactions: int = 0,
         domains: int = 0,
     ) -> None:
-        self.keywords = [
-            "PIPELINING",  # RFC 2920
-            f"SIZE {size}",
-            "8BITMIME",  # RFC 6152
-            "ENHANCEDSTATUSCODES",  # RFC 2034
-        ]
+        offered = ALWAYS | extensions
         if not lmtp:
-            self.keywords.append("PRDR")  # LMTP needs none: it answers for each recipient by itself
+            offered |= {"PRDR"}  # LMTP needs none: it answers for each recipient by itself
+        if not tls:
+            offered -= {"REQUIRETLS"}  # RFC 8689 §2
+        self.extensions = frozenset(keyword for keyword in offered if _NEEDED.get(keyword, keyword) in offered)
+        """The keywords of all that is offered, without arguments."""
+        self.keywords = [line.format(size=size) for keyword, line in ANNOUNCED.items() if keyword in self.extensions]
+        """As they are announced, with their arguments."""
         bounds = {"RCPTMAX": recipients, "MAILMAX": transactions, "RCPTDOMAINMAX": domains}
         words = [f"{name}={min(bound, limits.ANNOUNCED)}" for name, bound in bounds.items() if bound]
         if words:
@@ -140,7 +127,7 @@ class Extensions:
         self.pipelining = "PIPELINING" in self._announced
         self.eight_bit = "8BITMIME" in self._announced
         argument = self._announced.get("SIZE", "")
-        self.size = int(argument) if _size(argument) else 0
+        self.size = int(argument) if is_size(argument) else 0
         """Largest message the destination takes, in octets; 0 when it did not say (RFC 1870 §4)."""
         self.prdr = "PRDR" in self._announced
         bounds = _limits(self._announced.get("LIMITS", ""))

@@ -37,8 +37,8 @@ def closing(hostname: str, reply: Reply) -> Reply:
 
 
 def bad_address(status: str, text: str) -> Reply:
-    """The refusal of a path, from an AddressError's status and text: 501, or 553 for non-ASCII (RFC 6531 §3.5)."""
-    return Reply(553 if status == "6.7" else 501, status, text)
+    """The refusal of a path, from an AddressError's status and text (RFC 5321 §4.1.1.2, §4.1.1.3)."""
+    return Reply(501, status, text)
 
 
 def bad_hello(text: str) -> Reply:
@@ -85,6 +85,7 @@ NO_ARGUMENT_EXPECTED: Final = Reply(501, "5.4", "This command takes no argument"
 BAD_PARAMETERS: Final = Reply(501, "5.4", "Parameters not understood")  # RFC 5321 §4.1.1.11
 BAD_ATTRIBUTES: Final = Reply(501, "5.4", "Attributes not understood")  # XCLIENT_README
 UNKNOWN_PARAMETER: Final = Reply(555, "5.4", "Parameter not recognized")  # RFC 5321 §4.1.1.11
+NEEDS_SMTPUTF8: Final = Reply(553, "6.7", "The address has non-ASCII characters, which need SMTPUTF8")  # RFC 6531 §3.5
 
 # Commands out of order (RFC 5321 §4.1.4)
 HELLO_FIRST: Final = Reply(503, "5.1", "Please send EHLO first")
@@ -103,9 +104,18 @@ SPLIT: Final = Reply(451, "5.3", "One at a time please; send this recipient agai
 MESSAGE_TOO_BIG: Final = Reply(552, "3.4", "Message too big")  # RFC 1870 §6.1, §6.3
 SIZE_REFUSED_AT_RCPT: Final = Reply(550, "3.4", "Message too big for this recipient")  # RFC 1870 §6.4, but 550: T11
 NO_8BITMIME: Final = Reply(550, "6.3", "This recipient's server takes no 8-bit content")  # RFC 6152 §3; T9
+NO_BINARYMIME: Final = Reply(550, "6.3", "This recipient's server takes no binary content")  # RFC 3030 §3; T12
+NO_SMTPUTF8: Final = Reply(550, "6.7", "This recipient's server takes no internationalized mail")  # RFC 6531 §3.5; T10
+NO_REQUIRETLS: Final = Reply(550, "7.30", "This recipient's server cannot be reached as REQUIRETLS asks")  # T15
 BARE_LINE_END: Final = Reply(554, "6.0", "The message has a bare CR or LF; lines must end with CRLF")  # §2.3.8; T29
 TOO_MANY_HOPS: Final = Reply(554, "4.6", "Mail loop: too many hops")  # RFC 5321 §6.3; T44
 LOOP_TO_SELF: Final = Reply(554, "4.6", "Mail loop: the destination is this server itself")  # RFC 5321 §6.3; T44
+
+# What a destination lacks that could do without: it is not offered again while that is so (contract T8)
+NO_DSN: Final = Reply(451, "3.3", "This recipient's server gives no delivery reports, please try again")  # T16
+NO_DELIVERBY: Final = Reply(451, "3.3", "This recipient's server takes no delivery time, please try again")
+NO_FUTURERELEASE: Final = Reply(451, "3.3", "This recipient's server holds no mail back, please try again")
+NO_MT_PRIORITY: Final = Reply(451, "3.3", "This recipient's server takes no priorities, please try again")
 
 # Mail that we cannot pass on now
 LOOKUP_FAILED: Final = Reply(451, "4.3", "Destination lookup failed, please try again later")  # RFC 3463 §3.5; T49

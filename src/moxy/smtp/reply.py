@@ -9,8 +9,7 @@ Rules:
 
 RFC 5321 §4.2 (replies), §4.5.3.1.5 (512 octets a line); RFC 2034 and RFC 3463 (enhanced status codes).
 
-Bugs: UTF-8 in a destination's text is passed on although the client may not have asked for SMTPUTF8 (RFC 6531
-§3.7.4.2). A reply whose lines carry different enhanced status codes keeps the first for all of them.
+Bugs: a reply whose lines carry different enhanced status codes keeps the first for all of them.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ _CODES: Final = range(200, 600)
 
 # Controls (C0, DEL, C1), the Unicode line ends, what could not be decoded, and what could not be encoded.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]")
+_NOT_ASCII: Final = re.compile("[^\x00-\x7f]")
 _STATUS: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _ENHANCED_TEXT: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 
@@ -124,6 +124,10 @@ class Reply:
     def permanent(self) -> bool:
         """5xx: no."""
         return self.code >= 500
+
+    def in_ascii(self) -> Reply:
+        """The reply for a client that did not ask for SMTPUTF8 (RFC 6531 §3.7.4.2): `?` for what is beyond ASCII."""
+        return Reply(self.code, self.status, *[_NOT_ASCII.sub("?", line) for line in self.lines])
 
     def with_code(self, code: int) -> Reply:
         """The same words under another code; the class of the enhanced status code follows it."""
