@@ -14,6 +14,15 @@ def test_only_the_domain_is_folded():
     assert folded(b'"A@B"@Example.ORG') == b'"A@B"@example.org'
     assert folded(b"Postmaster") == b"postmaster"
     assert folded(b"") == b""
+    assert folded("JÖRG@Mail.BÜCHER.example".encode()) == "JÖRG@mail.xn--bcher-kva.example".encode()
+    assert folded(b"a@\xff.EXAMPLE") == b"a@\xff.example"
+
+
+@pytest.mark.parametrize("pattern", ["*@*.bücher.example", "jörg@mail.xn--bcher-kva.example", "*@mail.bü*.example"])
+def test_u_labels_and_a_labels_of_a_domain_fit_each_other(pattern):
+    test = recipient(pattern)
+    for address in ("jörg@mail.bücher.example", "jörg@Mail.XN--bcher-kva.example"):
+        assert test(address.encode()) is ("bü*" not in pattern)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from moxy.accounting.linereader import LineReader
+from moxy.accounting.textformat import LineFormat
 from moxy.errors import TemporaryFailure
 from moxy.inbound.service import Bounds
 from moxy.mail import Route
 from moxy.smtp.address import ForwardPath
-from support.destination import running_destination
+from moxy.smtp.extension import EIGHT_BIT
+from support.destination import Phase, running_destination
 from support.ports import LOOPBACK
 from support.relay import Domains, route, running_relay
 from support.scenario import scenario
@@ -273,3 +276,50 @@ async def test_lmtp_greets_again_too() -> None:
         assert "XCLIENT NAME" in await client.ask("LHLO proxy.test")
         assert await client.ask("XCLIENT ADDR=IPV6:2001:db8::1") == "220 mx.moxy.test LMTP Moxy"
         assert "XCLIENT" not in await client.ask("LHLO client.test")
+
+
+@scenario
+async def test_an_address_beyond_ascii_is_recorded_as_it_was_written() -> None:
+    async with running_destination() as destination, running_relay({}) as relay:
+        relay.service.announce(EIGHT_BIT | {"SMTPUTF8"})
+        relay.service.relay = {"127.0.0.1": route(destination.port)}.get
+        destination.answers[Phase.EHLO] = "250-d.test\r\n250-8BITMIME\r\n250 SMTPUTF8"
+        async with connected(relay.port) as client:
+            assert (await client.ask("MAIL FROM:<jörg@bücher.test> SMTPUTF8")).startswith("250")
+            assert (await client.ask("RCPT TO:<用户@例子.测试>")).startswith("250")
+            assert (await client.data("Subject: ö\r\n\r\n".encode())).startswith("250")
+        (record,) = relay.records
+        assert (record.reverse_path, record.recipients) == ("jörg@bücher.test", ["用户@例子.测试"])
+        line = LineFormat("%sender %rcpts %msize", "%s").render(record)
+        assert line == "jörg@bücher.test 用户@例子.测试 15"
+        assert LineReader("%sender %rcpts %msize", "%s").match(line.encode()) is not None
+
+
+@scenario
+async def test_a_session_keeps_the_offer_of_its_last_ehlo() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        relay.service.announce(frozenset({"DSN"}))
+        assert (await client.ask("MAIL FROM:<s@client.test> RET=FULL")).startswith("555")
+        assert "DSN" in await client.ask("EHLO client.test")
+        relay.service.announce(EIGHT_BIT)
+        assert (await client.ask("MAIL FROM:<s@client.test> RET=FULL")).startswith("250")
+        assert "DSN" not in await client.ask("EHLO client.test")
+        assert (await client.ask("MAIL FROM:<s@client.test> RET=FULL")).startswith("555")
+
+
+@scenario
+async def test_other_spellings_of_a_domain_are_not_another_domain() -> None:
+    async with running_relay({}, bounds=Bounds(domains=1)) as relay:
+        relay.service.announce(EIGHT_BIT | {"SMTPUTF8"})
+        async with connected(relay.port) as client:
+            await client.ask("MAIL FROM:<> SMTPUTF8")
+            assert (await client.ask("RCPT TO:<a@bücher.test>")).startswith("550")
+            assert (await client.ask("RCPT TO:<b@XN--BCHER-KVA.test>")).startswith("550")
+            assert (await client.ask("RCPT TO:<b@other.test>")).startswith("451 4.5.3")
+
+
+@scenario
+async def test_who_is_asked_about_beyond_ascii_tells_as_little_as_ever() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        assert (await client.ask("VRFY jörg SMTPUTF8")).startswith("252")
+        assert (await client.ask("EXPN jörg SMTPUTF8")).startswith("502")

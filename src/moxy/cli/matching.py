@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from moxy.config import values
 from moxy.config.values import shown
 from moxy.mail.client import ClientPattern
+from moxy.smtp.domain import canonical
 
 Test = Callable[[bytes], bool]
 
@@ -25,9 +26,23 @@ _SPECIAL = re.compile(rb"[\[?]")
 
 
 def folded(address: bytes) -> bytes:
-    """An address with its domain in lower case; `Postmaster` alone is a domain to this end (RFC 5321 §4.1.1.3)."""
+    """An address with its domain as `folded_domain`; `Postmaster` alone is one to this end (RFC 5321 §4.1.1.3)."""
     start = address.rfind(b"@") + 1
-    return address[:start] + address[start:].lower()
+    return address[:start] + folded_domain(address[start:])
+
+
+def folded_domain(domain: bytes) -> bytes:
+    """A domain, or a pattern for domains, in lower case and with A-labels in place of U-labels (contract T48)."""
+    if domain.isascii():
+        return domain.lower()
+    return b".".join([_a_label(label) for label in domain.split(b".")])
+
+
+def _a_label(label: bytes) -> bytes:
+    try:
+        return canonical(label.decode()).encode()
+    except ValueError:  # a part of a pattern, or what no client could have said
+        return label.lower()
 
 
 def sender(text: str) -> Test:

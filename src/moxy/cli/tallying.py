@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from moxy.accounting.linereader import LineReader
 from moxy.accounting.patterns import recipients, unnamed
-from moxy.cli.matching import Test, folded
+from moxy.cli.matching import Test, folded, folded_domain
 from moxy.cli.tables import Row
 
 UNNAMED: Final = b"(not named in the log)"
@@ -32,7 +32,7 @@ class Listing(NamedTuple):
 
 
 def _domain(address: bytes) -> bytes:
-    return address[address.rfind(b"@") + 1 :].lower()
+    return folded_domain(address[address.rfind(b"@") + 1 :])
 
 
 def _recipient_domains(line: Line) -> set[bytes]:

@@ -31,6 +31,8 @@ BINARY: Final = "BINARYMIME"
 UTF8: Final = "SMTPUTF8"
 """The parameter of MAIL that allows addresses beyond ASCII (RFC 6531 §3.4), and its extension."""
 
+MAX_SIZE_DIGITS: Final = 20  # RFC 1870 §3: size-value ::= 1*20DIGIT
+
 ENVID_LIMIT: Final = 100
 """Characters (RFC 3461 §4.4)."""
 
@@ -43,7 +45,12 @@ AUTH_LIMIT: Final = 500
 
 def is_size(value: str) -> bool:
     """Is it a number of octets as RFC 1870 §3 writes it?"""
-    return _SIZE.fullmatch(value) is not None
+    return value.isascii() and value.isdigit() and len(value) <= MAX_SIZE_DIGITS
+
+
+def _body(value: str) -> bool:
+    """RFC 6152 §2, RFC 3030 §3."""
+    return value.upper() in ("7BIT", "8BITMIME", BINARY)
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
@@ -85,7 +92,6 @@ def _is_printable_xtext(value: str) -> bool:
     return xtext.is_xtext(value) and _PRINTABLE.fullmatch(xtext.decode(value)) is not None
 
 
-_SIZE: Final = re.compile(r"[0-9]{1,20}")  # size-value ::= 1*20DIGIT
 _ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+")
 _PRINTABLE: Final = re.compile(rb"[ -~]+")
 _UNITEXT: Final = re.compile(rf"[!-*,-<>-~{BEYOND}]+")
@@ -98,7 +104,7 @@ Parameters = Mapping[str, Callable[[str], bool]]
 
 MAIL_PARAMETERS: Final[Parameters] = {
     "SIZE": is_size,
-    "BODY": _like("7BIT|8BITMIME|BINARYMIME"),  # RFC 6152 §2, RFC 3030 §3
+    "BODY": _body,
     "PRDR": _no_value,  # draft-hall-prdr §4.2
     UTF8: _no_value,  # RFC 6531 §3.4
     "RET": _like("FULL|HDRS"),  # RFC 3461 §4.3
@@ -139,7 +145,7 @@ def parse_parameters(text: bytes, legal: Parameters) -> dict[str, str] | Reply:
     """
     parameters: dict[str, str] = {}
     try:
-        words = [word.decode() for word in text.split()]
+        words = text.decode("ascii").split() if text.isascii() else [word.decode() for word in text.split()]
     except UnicodeDecodeError:
         return replies.BAD_PARAMETERS
     for word in words:
