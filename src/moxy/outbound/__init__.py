@@ -11,6 +11,7 @@ upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
 forwarding   the same with XFORWARD
 anonymous    the same without a word of the client
+parameters   MAIL and RCPT as a destination understands them, and what is due where it lacks an extension
 verdicts     Verdicts: the answers to one dot, where each recipient gets its own (LMTP, PRDR)
 bounds       how many recipients a destination takes (LIMITS)
 hiding       what of a destination's replies must not reach a client
