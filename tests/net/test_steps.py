@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from moxy.net.steps import Answer, Steps
+from moxy.net.steps import Answer, Steps, together
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -215,3 +215,37 @@ def test_an_answer_cannot_be_cancelled(loop):
     answer.set(21)
     with pytest.raises(asyncio.CancelledError):
         loop.run_until_complete(task)
+
+
+async def answer_of(answer: Answer[str]) -> str:
+    return await answer
+
+
+def test_several_run_together_and_their_results_keep_their_order(loop: asyncio.AbstractEventLoop) -> None:
+    first, second = Answer[str](loop), Answer[str](loop)
+
+    async def run() -> list[str]:
+        loop.call_soon(second.set, "second")
+        loop.call_soon(first.set, "first")
+        return await together([answer_of(first), answer_of(second)])
+
+    assert loop.run_until_complete(run()) == ["first", "second"]
+
+
+def test_what_one_of_several_raises_is_raised_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    silent, heard = Answer[str](loop), Answer[str](loop)
+
+    async def break_down(answer: Answer[str]) -> str:
+        raise ValueError(await answer)
+
+    async def run() -> list[str]:
+        loop.call_soon(heard.set, "heard")
+        return await together([answer_of(silent), break_down(heard), break_down(silent)])
+
+    with pytest.raises(ValueError, match="heard"):
+        loop.run_until_complete(run())
+    silent.set("too late for both")
+
+
+def test_none_together_are_done_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    assert loop.run_until_complete(together([])) == []

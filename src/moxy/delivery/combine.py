@@ -14,8 +14,13 @@ from moxy.smtp.reply import Reply
 
 def refusal(answers: Sequence[Reply | None]) -> Reply | None:
     """The refusal to report where all must agree: a 4xx before a 5xx, since a retry may still save all (D2)."""
-    refused = [reply for reply in answers if reply is not None and not (reply.positive or reply.intermediate)]
-    return next((reply for reply in refused if reply.transient), refused[0] if refused else None)
+    refused = None
+    for reply in answers:
+        if reply is not None and reply.code >= 400:
+            if reply.transient:
+                return reply
+            refused = refused or reply
+    return refused
 
 
 def of_recipient(answers: Sequence[Reply | None]) -> Reply | None:

@@ -29,18 +29,25 @@ async def in_order(
 ) -> None:
     """Ask `pending`, which are in the order of commit, of all `legs`, for a client that takes one reply."""
     deadline = _now() + budget
+    concluded = [leg for leg in legs if leg.answers]
+    somebody_has_it = any(leg.accepted for leg in concluded)
     for leg in pending:
-        somebody_has_it = any(other.accepted for other in legs)
-        if not somebody_has_it and any(other.concluded for other in legs):
+        if concluded and not somebody_has_it:
             return
-        await _ask(leg, accepted, send, deadline, budget)
+        left = deadline - _now()
+        if left >= LEAST * budget and not (concluded and _refused_by_others(leg, accepted)):
+            await send(leg, left)
+            concluded.append(leg)
+            somebody_has_it = somebody_has_it or leg.accepted
 
 
 async def one_by_one(pending: Sequence[Leg], accepted: Sequence[Accepted], send: Send, budget: float) -> None:
     """Ask all of `pending`, for a client that takes a reply for each recipient; some recipients have several legs."""
     deadline = _now() + budget
     for leg in pending:
-        await _ask(leg, accepted, send, deadline, budget)
+        left = deadline - _now()
+        if left >= LEAST * budget and not _refused_by_others(leg, accepted):
+            await send(leg, left)
 
 
 async def at_once(pending: Sequence[Leg], send: Send, budget: float) -> None:
@@ -51,19 +58,12 @@ async def at_once(pending: Sequence[Leg], send: Send, budget: float) -> None:
         await asyncio.gather(*(send(leg, budget) for leg in pending))
 
 
-async def _ask(leg: Leg, accepted: Sequence[Accepted], send: Send, deadline: float, budget: float) -> None:
-    left = deadline - _now()
-    if left >= LEAST * budget and not _refused_by_others(leg, accepted):
-        await send(leg, left)
-
-
 def _refused_by_others(leg: Leg, accepted: Sequence[Accepted]) -> bool:
     """Has every recipient of `leg` been refused by another destination of its own?"""
-    return all(
-        refusal([other.answer(recipient) for other in legs]) is not None
-        for _, recipient, legs in accepted
-        if leg in legs
-    )
+    for _, recipient, legs in accepted:
+        if leg in legs and refusal([other.answer(recipient) for other in legs]) is None:
+            return False
+    return True
 
 
 def _now() -> float:

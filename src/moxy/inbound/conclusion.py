@@ -89,17 +89,22 @@ class Conclusion:
         self._memory.arrived(self._legs)
         if self._each:
             return await self._tell_each()
-        return self._said_by_one() or await self.tell_all()
+        return self._said_alike() or await self.tell_all()
 
     def _still_to_be_asked(self) -> list[Leg]:
+        pending = []
         for leg in self._legs:
             if leg.past is not NO_PAST and self._memory.message in leg.past.committed:
                 self._suppress(leg)
             elif leg.past is not NO_PAST and self._memory.message in leg.past.under_way:
                 self._account.refused(leg, replies.UNDER_WAY)
-            elif leg.delivery.failure is not None and not leg.concluded:
-                self._account.refused(leg, leg.delivery.failure)
-        return [leg for leg in self._legs if not leg.concluded]
+            elif leg.answers:
+                continue
+            elif (failure := leg.delivery.failure) is not None:
+                self._account.refused(leg, failure)
+            else:
+                pending.append(leg)
+        return pending
 
     def _suppress(self, leg: Leg) -> None:
         """All of its recipients have this message already (D7, D8)."""
@@ -127,7 +132,7 @@ class Conclusion:
         leg.conclude(answers, delivery.unanswered)
         self._account.concluded(leg)
         self._service.order.learn(delivery.name, refused=not leg.accepted)
-        if len(self._legs) > 1 and leg.accepted and not all(other.concluded for other in self._legs):
+        if len(self._legs) > 1 and leg.accepted and [other for other in self._legs if not other.answers]:
             asyncio.get_running_loop().call_later(SLOW, self._note_progress)
 
     def _note_progress(self) -> None:
@@ -137,14 +142,21 @@ class Conclusion:
 
     # -- the reply
 
-    def _said_by_one(self) -> Reply | None:
-        """The verdict where one destination has spoken for all: the usual case, and a short way through it."""
-        leg, recipients = self._legs[0], self._recipients
-        if len(self._legs) > 1 or leg.unanswered or recipients.copies is not None:
+    def _said_alike(self) -> Reply | None:
+        """The verdict where one destination has spoken for all, or several have accepted the message for everybody.
+
+        The usual cases, and a short way through them.
+        """
+        legs, recipients = self._legs, self._recipients
+        if recipients.copies is not None:
             return None
-        reply = leg.unanimous
-        if reply is None or (reply.transient and self._takes_turns):
-            return None
+        for leg in legs:
+            reply = leg.unanimous
+            if reply is None or leg.unanswered:
+                return None
+            if not reply.positive and (len(legs) > 1 or (reply.transient and self._takes_turns)):
+                return None
+        reply = recipients.accepted[0][2][0].answers[0]
         self._told = [reply] * len(recipients.accepted)
         return reply
 

@@ -156,7 +156,7 @@ class ClientConnection(asyncio.Protocol):
         """
         self._half_closed = True
         self._look_for_receipt()
-        if self._receiver.awaited and not self._closing:
+        if self._receiver.waiting and not self._closing:
             self._conversation.left_waiting(surely=False)
             return True
         if self._conversation.unconfirmed is None:
@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
         self._service.connections.discard(self)
         self._service.sweeper.watched.discard(self)
         self._conversation.end()
-        if self._receiver.awaited:
+        if self._receiver.waiting:
             self._conversation.left_waiting(surely=True)
         else:
             self._conversation.reply_lost()
@@ -211,7 +211,7 @@ class ClientConnection(asyncio.Protocol):
             elif type(event) is ContentFault:
                 conversation.fault(event.reply)
             else:
-                self._handle(cast("Command", event))
+                self._handle(event)
         self._pumping = False
         if content:
             conversation.flush()
@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
             self._end()
             return
         state = receiver.state
-        if receiver.awaited:
+        if receiver.waiting:
             self.deadline = self._content_deadline = NEVER  # the client waits for us
             if receiver.unread > UNREAD_LIMIT:
                 self._control_reading()
@@ -267,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
         if type(answer) is Reply:
             self._receiver.answer(command, answer)
         else:
-            _Answering(self, command, cast("Coroutine[Any, Any, Reply]", answer))()
+            _Answering(self, command, answer)()
 
     def answered(self, command: Command, reply: Reply | Replies) -> None:
         """An answer that may have been waited for has come."""
@@ -362,13 +362,13 @@ class ClientConnection(asyncio.Protocol):
         That it goes on talking shows nothing by itself: QUIT may be sent together with the dot.
         """
         conversation = self._conversation
-        if conversation.unconfirmed is not None and not self._receiver.awaited and not unacknowledged(self._transport):
+        if conversation.unconfirmed is not None and not self._receiver.waiting and not unacknowledged(self._transport):
             conversation.reply_received()
 
     def drain(self) -> None:
         """Moxy is stopping: end the session as soon as no transaction is open (421, RFC 5321 §3.8)."""
         self._leaving = True
-        if not self._closing and not self._receiver.awaited and self._conversation.transaction is None:
+        if not self._closing and not self._receiver.waiting and self._conversation.transaction is None:
             self._close(replies.SHUTTING_DOWN)
 
     def cut_off(self) -> None:

@@ -227,7 +227,8 @@ class Conversation:
 
     def end_of_data(self, event: command.EndOfData) -> Answer:
         """The final dot: the verdict."""
-        self.reply_lost()  # the message before this one, if the client has sent ahead and we cannot tell
+        if self.unconfirmed is not None:
+            self.reply_lost()  # the message before this one, if the client has sent ahead and we cannot tell
         transaction = self.unconfirmed = self._open_transaction()
         self.transaction = None
         return transaction.finish(event.octets)

@@ -22,6 +22,7 @@ from moxy.inbound.copies import Copies
 from moxy.inbound.leg import NO_PAST, Accepted, Leg
 from moxy.inbound.memory import NOTHING, Known, Memory, PutOff, Way
 from moxy.mail import Envelope, Recipient, Route, Session
+from moxy.net.steps import together
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 
@@ -143,7 +144,11 @@ class Recipients:
         if self.refusal is not None:  # given up while we waited
             return self.refusal
         directory = self._service.directory
-        legs = tuple([self._leg(destination, recipient, known) for destination in directory.destinations(route)])
+        destinations = directory.destinations(route)
+        if len(destinations) == 1:
+            legs: tuple[Leg, ...] = (self._leg(destinations[0], recipient, known),)
+        else:
+            legs = tuple([self._leg(destination, recipient, known) for destination in destinations])
         if route.best_effort:
             self._offer_copies(directory.copies(route), recipient, known)
         if len(legs) == 1:
@@ -190,8 +195,10 @@ class Recipients:
 
     def drop_empty_legs(self) -> None:
         """Content is about to begin: let those go who accepted nobody."""
-        for key in [key for key, leg in self.legs.items() if not leg.delivery.recipients]:
-            self.legs.pop(key).delivery.abort()
+        for key, leg in tuple(self.legs.items()):
+            if not leg.delivery.recipients:
+                del self.legs[key]
+                leg.delivery.abort()
 
 
 def _key(destination: Destination, recipient: Recipient, known: Known) -> object:
@@ -207,7 +214,7 @@ def _key(destination: Destination, recipient: Recipient, known: Known) -> object
 
 
 async def _ask_all(legs: Sequence[Leg], recipient: Recipient) -> Reply:
-    answers = await asyncio.gather(*(leg.delivery.rcpt(recipient) for leg in legs))
+    answers = await together([leg.delivery.rcpt(recipient) for leg in legs])
     refused = refusal(answers)
     if refused is None:
         return answers[0]

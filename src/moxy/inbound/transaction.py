@@ -12,9 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from moxy.delivery import Flow
 from moxy.inbound.account import Account
@@ -22,8 +21,9 @@ from moxy.inbound.conclusion import Conclusion
 from moxy.inbound.leg import Leg
 from moxy.inbound.memory import Memory
 from moxy.inbound.recipients import Recipients
-from moxy.mail import Envelope, Recipient, Route, Session
+from moxy.mail import Envelope, Session
 from moxy.message.trace import HopCounter, received
+from moxy.net.steps import together
 from moxy.smtp import replies
 from moxy.smtp.reply import Replies, Reply
 
@@ -36,7 +36,7 @@ class Transaction:
 
     __slots__ = (
         "_account", "_asked_for_data", "_conclusion", "_hops", "_legs", "_memory", "_recipients", "_refusal",
-        "_service", "_session", "_trace", "envelope",
+        "_service", "_session", "_trace", "envelope", "rcpt",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -46,16 +46,14 @@ class Transaction:
         self._memory = Memory(service, session, envelope)
         self._recipients = Recipients(service, session, envelope, flow, self._account, self._memory)
         self._legs = self._recipients.legs
+        self.rcpt: Final = self._recipients.ask
+        """Asks for a recipient."""
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
         self._asked_for_data = False
         self._conclusion: Conclusion | None = None  # once the client's dot has come
         self._trace = b""  # ours, until it is written
         self._hops: HopCounter
         self.envelope = envelope
-
-    def rcpt(self, recipient: Recipient, route: Route) -> Coroutine[Any, Any, Reply]:
-        """Ask for a recipient; see `Recipients.ask`."""
-        return self._recipients.ask(recipient, route)
 
     # -- content
 
@@ -76,7 +74,8 @@ class Transaction:
             await self._ask_all_for_data(legs)
         if self._refusal is not None:  # the client left meanwhile
             return self._refusal
-        if any(leg.concluded for leg in legs) and not (self.envelope.each and len(legs) > 1):
+        refused = [leg for leg in legs if leg.answers]
+        if refused and not (self.envelope.each and len(legs) > 1):
             return await self._refuse_at_data()
         copies = self._recipients.copies
         if copies is not None:
@@ -97,7 +96,7 @@ class Transaction:
                 if not self.envelope.each:
                     return
         ready = [leg for leg in legs if not leg.concluded]
-        for leg, reply in zip(ready, await asyncio.gather(*(leg.delivery.data() for leg in ready)), strict=True):
+        for leg, reply in zip(ready, await together([leg.delivery.data() for leg in ready]), strict=True):
             self._hear_of_data(leg, reply)
 
     def _hear_of_data(self, leg: Leg, reply: Reply) -> None:

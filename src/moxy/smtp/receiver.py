@@ -21,7 +21,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, final
 
 from moxy.smtp import limits, replies
 from moxy.smtp.command import LMTP_VERBS, SMTP_VERBS, XCLIENT_VERB, Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
@@ -30,6 +30,7 @@ from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import TRANSITIONS, State
 
 
+@final
 class Content:
     """A block of content in wire form (dot-stuffed), clean of bare CR and LF. Never answered."""
 
@@ -47,6 +48,7 @@ class Content:
         return f"Content({self.block!r})"
 
 
+@final
 class ContentFault:
     """This message must not be delivered; the rest of its content is read and thrown away up to the final dot.
 
@@ -89,7 +91,7 @@ class Receiver:
 
     __slots__ = (
         "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "_waiting", "closed", "output", "ready", "state",
+        "_position", "_size", "_skipping", "_verbs", "_waiting", "closed", "output", "ready", "state", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +106,8 @@ class Receiver:
         self._position = 0
         self._skipping = False  # inside a command line that is too long
         self._waiting: deque[Command] = deque()
+        self.waiting: Final = self._waiting
+        """Commands given out and not yet answered, for who asks whether there are any."""
         self.output: list[bytes] = []
         """What `take_output` would return, in pieces."""
         self._finder: EndOfDataFinder  # these two from the 354 on

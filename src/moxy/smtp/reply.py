@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, final
 
 from moxy.smtp.limits import REPLY_LINE
 
@@ -49,14 +49,16 @@ _CLEAN_REPLY: Final = re.compile(
 )
 
 
+@final
 class Reply:
     """One reply: `code` (200 to 599), subject and detail of the enhanced status code, lines of text. Immutable.
 
     `status` is "7.1" where the enhanced status code is 5.7.1, "" where there is none; 3xx never has one (RFC 2034 §4).
-    `lines` are the texts without code and enhanced status code, at least one. `wire` is the reply as sent.
+    `lines` are the texts without code and enhanced status code, at least one. `wire` is the reply as sent. `positive`
+    says that it is 2xx: done.
     """
 
-    __slots__ = ("_parts", "code", "wire")
+    __slots__ = ("_parts", "code", "positive", "wire")
 
     def __init__(self, code: int, status: str, *lines: str) -> None:
         """Raises ValueError for a code or status that no reply can have; unfit text is mended, not refused."""
@@ -65,6 +67,7 @@ class Reply:
         if status and (code // 100 == 3 or not _STATUS.fullmatch(status)):
             raise ValueError(f"no enhanced status code for {code}: {status!r}")
         self.code = code
+        self.positive = code < 300
         prefix = f"{code // 100}.{status} " if status else ""
         room = REPLY_LINE - len("250 \r\n") - len(prefix)
         texts = tuple([_clean(line, room) for line in lines[:LINES_LIMIT]]) or ("",)
@@ -78,7 +81,8 @@ class Reply:
     def _from_clean_wire(cls, wire: bytes) -> Reply:
         """The reply that `wire`, found by _CLEAN_REPLY, is. Its text is looked at when first asked for."""
         reply = cls.__new__(cls)
-        reply.code = int(wire[:3])
+        code = reply.code = int(wire[:3])
+        reply.positive = code < 300
         reply.wire = wire
         reply._parts = None
         return reply
@@ -104,11 +108,6 @@ class Reply:
     def enhanced(self) -> str:
         """The enhanced status code, "5.7.1", or "" where there is none."""
         return f"{self.code // 100}.{self.status}" if self.status else ""
-
-    @property
-    def positive(self) -> bool:
-        """2xx: done."""
-        return self.code < 300
 
     @property
     def intermediate(self) -> bool:
