@@ -91,7 +91,7 @@ class Receiver:
 
     __slots__ = (
         "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "_waiting", "closed", "output", "ready", "state", "waiting",
+        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "state", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -105,9 +105,8 @@ class Receiver:
         self._buffer = b""
         self._position = 0
         self._skipping = False  # inside a command line that is too long
-        self._waiting: deque[Command] = deque()
-        self.waiting: Final = self._waiting
-        """Commands given out and not yet answered, for who asks whether there are any."""
+        self.waiting: Final[deque[Command]] = deque()
+        """Commands given out and not yet answered."""
         self.output: list[bytes] = []
         """What `take_output` would return, in pieces."""
         self._finder: EndOfDataFinder  # these two from the 354 on
@@ -146,7 +145,7 @@ class Receiver:
     @property
     def awaited(self) -> int:
         """Commands given out and not yet answered."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
@@ -165,7 +164,7 @@ class Receiver:
 
     def next_event(self) -> Event | None:
         """The next thing the client said, or None."""
-        if self.closed or (self._waiting and not self._may_overlap()):
+        if self.closed or (self.waiting and not self._may_overlap()):
             self.ready = False
             return None
         if self.state is _CONTENT:
@@ -182,7 +181,7 @@ class Receiver:
                 command = Invalid(self._out_of_order(command))
         command.following = following
         command.reply = None
-        self._waiting.append(command)
+        self.waiting.append(command)
         return command
 
     def answer(self, command: Command, reply: Reply | Replies) -> None:
@@ -190,7 +189,7 @@ class Receiver:
 
         Raises RuntimeError if the command is not waiting for an answer.
         """
-        waiting = self._waiting
+        waiting = self.waiting
         self.ready = bool(self._buffer)
         if waiting and waiting[0] is command:
             waiting.popleft()
@@ -226,8 +225,8 @@ class Receiver:
     def _may_overlap(self) -> bool:
         """May the next command be given out before the earlier ones are answered? Only RCPT after RCPT (T1)."""
         return (
-            len(self._waiting) < limits.PARALLEL_RECIPIENTS
-            and type(self._waiting[-1]) is Rcpt
+            len(self.waiting) < limits.PARALLEL_RECIPIENTS
+            and type(self.waiting[-1]) is Rcpt
             and self._buffer[self._position : self._position + 5].upper() == b"RCPT "
         )
 
@@ -279,7 +278,7 @@ class Receiver:
         end = EndOfData(self._finder.octets)
         end.following = State.READY
         end.reply = None
-        self._waiting.append(end)
+        self.waiting.append(end)
         return end
 
     def _judge(self, block: bytes) -> ContentFault | None:
