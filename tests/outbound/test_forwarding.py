@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from moxy.outbound.settings import Settings
-from support.destination import Phase, running_destination
+from support.destination import Phase, Told, running_destination
 from support.outbound import recipients, running_outbound
 from support.relay import route, running_relay
 from support.scenario import scenario
@@ -74,7 +74,7 @@ async def test_mail_goes_on_without_and_the_operator_is_told_once(offered: bool)
     async with running_destination() as destination, running_outbound(SETTINGS) as outbound:
         if offered:
             destination.answers[Phase.EHLO] = OFFER
-        destination.answers[Phase.XFORWARD] = "550 5.7.0 insufficient authorization"
+        destination.answers[Told.XFORWARD] = "550 5.7.0 insufficient authorization"
         with capture_logs() as told:
             for _ in range(3):
                 answers, _ = await outbound.deliver(outbound.to(destination.port), "a@one.test")

@@ -12,7 +12,7 @@ from moxy.mail import Session
 from moxy.outbound.handover import facts, header, hello_name, own_name, xclient, xforward
 from moxy.outbound.settings import PERSONAL, Settings
 from moxy.smtp import replies
-from support.destination import Act, Answer, Phase, running_destination
+from support.destination import Act, Answer, Phase, Told, running_destination
 from support.outbound import running_outbound
 from support.relay import route, running_relay
 from support.scenario import scenario
@@ -178,15 +178,15 @@ async def test_xclient_comes_after_ehlo_and_another_ehlo_in_the_clients_name_aft
     [
         (Phase.EHLO, EHLO + "SIZE", "XCLIENT is not offered"),
         (Phase.EHLO, EHLO + "XCLIENT NAME HELO", "XCLIENT is not offered"),
-        (Phase.XCLIENT, "550 5.7.0 insufficient authorization", "XCLIENT is answered: 550"),
-        (Phase.XCLIENT, "250 fine", "XCLIENT is answered: 250"),
-        (Phase.XCLIENT, "421 4.7.0 later", "XCLIENT is answered: 421"),
-        (Phase.XCLIENT, Act.CLOSE, "XCLIENT is answered"),
+        (Told.XCLIENT, "550 5.7.0 insufficient authorization", "XCLIENT is answered: 550"),
+        (Told.XCLIENT, "250 fine", "XCLIENT is answered: 250"),
+        (Told.XCLIENT, "421 4.7.0 later", "XCLIENT is answered: 421"),
+        (Told.XCLIENT, Act.CLOSE, "XCLIENT is answered"),
     ],
 )
 @scenario
 async def test_a_destination_that_does_not_take_us_for_the_client_gets_nothing(
-    phase: Phase, answer: Answer, reason: str
+    phase: Phase | Told, answer: Answer, reason: str
 ) -> None:
     """T28: it would judge by our address."""
     settings = Settings(identity="xclient")

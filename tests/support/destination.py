@@ -29,6 +29,11 @@ class Phase(StrEnum):
     DATA = "DATA"
     FINAL = "final"
     RSET = "RSET"
+
+
+class Told(StrEnum):
+    """How it may be told who the client is; in most transactions it is not."""
+
     XCLIENT = "XCLIENT"
     XFORWARD = "XFORWARD"
 
@@ -45,7 +50,7 @@ Answer = str | Act
 Choice = Answer | Callable[[str], Answer]
 """An answer, or one that depends on the command."""
 
-GOOD: Mapping[Phase, Answer] = {
+GOOD: Mapping[Phase | Told, Answer] = {
     Phase.GREETING: "220 destination.test ready",
     Phase.EHLO: "250-destination.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250 8BITMIME",
     Phase.MAIL: "250 2.1.0 sender fine",
@@ -53,8 +58,8 @@ GOOD: Mapping[Phase, Answer] = {
     Phase.DATA: "354 go on",
     Phase.FINAL: "250 2.0.0 taken",
     Phase.RSET: "250 2.0.0 forgotten",
-    Phase.XCLIENT: "220 destination.test ready for another",
-    Phase.XFORWARD: "250 2.0.0 noted",
+    Told.XCLIENT: "220 destination.test ready for another",
+    Told.XFORWARD: "250 2.0.0 noted",
 }
 
 
@@ -78,7 +83,7 @@ class Destination:
     """A server on a free port of loopback. `answers` may be changed at any time, for all connections."""
 
     def __init__(self) -> None:
-        self.answers: dict[Phase, Choice] = dict(GOOD)
+        self.answers: dict[Phase | Told, Choice] = dict(GOOD)
         self.lmtp = False
         """Whether it speaks LMTP: after the dot, `verdicts` in place of the answer to FINAL."""
         self.verdicts: dict[str, Answer] = {}
@@ -168,7 +173,7 @@ class Talk(asyncio.Protocol):
         self._mail = ""
         self._recipients: list[str] = []
         self._content = bytearray()
-        self._withheld: tuple[Phase, str] | None = None  # what an answer is due to
+        self._withheld: tuple[Phase | Told, str] | None = None  # what an answer is due to
         self._pending: Message | None = None  # complete, and not answered yet
         self._script: list[tuple[str, Answer]] = []  # what is still to be said of a message, and about whom
 
@@ -213,7 +218,7 @@ class Talk(asyncio.Protocol):
             case "EHLO" | "HELO" | "LHLO" if (verb.upper() == "LHLO") == self.destination.lmtp:
                 self._answer(Phase.EHLO, line)
             case "XCLIENT" | "XFORWARD":
-                self._answer(Phase(verb.upper()), line)
+                self._answer(Told(verb.upper()), line)
             case "MAIL":
                 self._mail, self._recipients = argument, []
                 self._answer(Phase.MAIL, line)
@@ -293,7 +298,7 @@ class Talk(asyncio.Protocol):
         if taken:
             self.destination.messages.append(replace(message, recipients=tuple(taken)))
 
-    def _answer(self, phase: Phase, line: str) -> None:
+    def _answer(self, phase: Phase | Told, line: str) -> None:
         """Answer as the script says."""
         choice = self.destination.answers[phase]
         self._withheld = phase, line
