@@ -41,9 +41,13 @@ class ByHand:
         self._script = ReplyParser()
         self._script.feed(script)
         self._lmtp = lmtp
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """A session of which nothing is known."""
         self._accepted = 0  # recipients of the transaction
         self._fault: Reply | None = None
-        self.receiver = Receiver(lmtp=lmtp)
+        self.receiver = Receiver(lmtp=self._lmtp)
 
     def take(self, octets: bytes) -> bytes:
         self.receiver.receive(octets)
@@ -91,7 +95,10 @@ def play_by_hand(dialogue: Dialogue, cutter: Cutter) -> None:
     expected = [b"".join(line.wire for line in lines if not line.closes) for _, lines in said]
     by_hand = ByHand(b"".join(expected), lmtp=dialogue.lmtp)
     for (lines, answers), output in zip(said, expected, strict=True):
-        if not lines[0].closes:
+        if lines[0].secures:
+            assert by_hand.receiver.secures, "TLS was not accepted"
+            by_hand.begin_anew()
+        elif not lines[0].closes:
             pieces = cutter(b"".join(line.wire for line in lines))
             assert b"".join(by_hand.take(piece) for piece in pieces) == output, lines[0].place
         if answers and answers[-1].closes:

@@ -22,6 +22,7 @@ def test_all_sections_are_found_in_the_order_of_the_schema() -> None:
     assert [(part.key, part.kind, part.example) for part in parts()] == [
         ("", "", ""),
         ("listener", "", "mx"),
+        ("certificate", "", "mx"),
         ("limits", "", ""),
         ("timeouts", "", ""),
         ("destination", "", "alpha"),

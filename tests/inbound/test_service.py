@@ -78,9 +78,9 @@ async def test_a_table_that_is_down_is_told_of_once_in_a_second() -> None:
         service: Service = relay.service
         now = 1_000_000_000.0
         service.clock = lambda: now
-        assert [service.may_complain() for _ in range(3)] == [True, False, False]
+        assert [service.may_complain("lookup") for _ in range(3)] == [True, False, False]
         now += 1
-        assert [service.may_complain() for _ in range(3)] == [True, False, False]
+        assert [service.may_complain("lookup") for _ in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moxy.mail import Session
+from moxy.mail import Session, TlsFacts
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,8 @@ def test_a_session_begins_without_a_name() -> None:
     session = Session("id", "192.0.2.1", 12345)
     assert (session.hello, session.extended, session.tls, session.lmtp) == ("", False, False, False)
     assert (session.client, session.client_port) == ("192.0.2.1", 12345)
+
+
+def test_how_a_connection_is_encrypted_is_told_in_two_words() -> None:
+    assert str(TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=client")) == "TLSv1.3 TLS_AES_256_GCM_SHA384"
+    assert Session("id", "192.0.2.1").security is None

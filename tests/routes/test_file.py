@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from moxy.errors import ConfigError
 from moxy.mail.route import Host, Mode, Route
+from moxy.net.filestamp import RESTED_SECONDS
 from moxy.routes import file as module
 from moxy.routes.file import FileTable
 from moxy.smtp.address import ForwardPath
@@ -241,10 +242,10 @@ def test_a_file_in_the_writing_is_left_until_it_has_rested(source, monkeypatch):
     table = FileTable(source.path)
     source.path.write_text("a.org m:2\n")
     modified = source.path.stat().st_mtime
-    monkeypatch.setattr(module.time, "time", lambda: modified + module.RESTED_SECONDS / 2)
+    monkeypatch.setattr(module.time, "time", lambda: modified + RESTED_SECONDS / 2)
     table.refresh()
     assert (ask(table, "x@a.org"), ask(table, "x@b.org")) == (1, 1)
-    monkeypatch.setattr(module.time, "time", lambda: modified + module.RESTED_SECONDS * 2)
+    monkeypatch.setattr(module.time, "time", lambda: modified + RESTED_SECONDS * 2)
     table.refresh()
     assert (ask(table, "x@a.org"), ask(table, "x@b.org")) == (2, None)
 

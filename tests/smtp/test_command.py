@@ -24,6 +24,7 @@ from moxy.smtp.command import (
     Quit,
     Rcpt,
     Rset,
+    StartTls,
     Vrfy,
     XClient,
     parse,
@@ -34,6 +35,8 @@ JORG = ReversePath.parse("jörg@bücher.test", utf8=True)
 ANN = ForwardPath.parse("Ann@B.test")
 
 UNDERSTOOD = [
+    (b"STARTTLS", StartTls()),
+    (b"starttls ", StartTls()),
     (b"EHLO client.test", Hello("client.test", extended=True)),
     (b"ehlo client.test", Hello("client.test", extended=True)),
     (b"EhLo Client.Test", Hello("Client.Test", extended=True)),
@@ -92,7 +95,9 @@ REFUSED = [
     (b"NOOP\tx", 500),
     (b"RSET\r", 500),
     # not offered
-    (b"STARTTLS", 500),
+    (b"STARTTLSX", 500),
+    (b"STARTTLS now", 501),
+    (b"STARTTLS  x ", 501),
     (b"AUTH PLAIN", 500),
     (b"BDAT 10", 500),
     (b"XCLIENT ADDR=192.0.2.1", 500),

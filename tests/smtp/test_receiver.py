@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moxy.smtp import limits, replies
 from moxy.smtp.address import ForwardPath, ReversePath
-from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset, XClient
+from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset, StartTls, XClient
 from moxy.smtp.receiver import Content, ContentFault, Event, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from moxy.smtp.state import State
@@ -27,7 +27,7 @@ CONTENT = OPEN + b"DATA\r\n"
 SIZE = 100
 """Octets of the largest message, in the sessions of these tests."""
 
-GOOD = {Hello: 250, Mail: 250, Rcpt: 250, Data: 354, Quit: 221}
+GOOD = {Hello: 250, Mail: 250, Rcpt: 250, Data: 354, Quit: 221, StartTls: 220}
 
 
 def answer_to(command: Command) -> Reply:
@@ -609,3 +609,43 @@ class AnySession(RuleBasedStateMachine):
 
 AnySession.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 test_any_session_has_one_reply_for_each_command_in_order = AnySession.TestCase
+
+
+# -- STARTTLS (T32)
+
+
+def test_nothing_is_given_out_behind_an_accepted_starttls() -> None:
+    receiver = Receiver()
+    events = drive(receiver, [HELLO + b"STARTTLS\r\n", MAIL + RCPT])
+    assert events == [Hello("client.test", extended=True), StartTls()]
+    assert (receiver.closed, receiver.secures, receiver.state) == (True, True, State.READY)
+
+
+@pytest.mark.parametrize("behind", [b"R", b"RSET\r\n", MAIL, b"\x16\x03\x01\x02\x00", b"\r\n", b"\n"])
+def test_octets_behind_starttls_end_the_session(behind: bytes) -> None:
+    receiver = Receiver()
+    events = drive(receiver, [HELLO + b"STARTTLS\r\n" + behind])
+    assert events == [Hello("client.test", extended=True), Invalid(replies.BEHIND_STARTTLS)]
+    assert receiver.take_output().endswith(replies.BEHIND_STARTTLS.wire)
+    assert (receiver.closed, receiver.secures) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "deserved"),
+    [(b"", replies.HELLO_FIRST), (HELLO + MAIL, replies.NESTED_MAIL), (OPEN, replies.NESTED_MAIL)],
+)
+def test_starttls_has_its_time(before: bytes, deserved: Reply) -> None:
+    receiver = Receiver()
+    events = drive(receiver, [before + b"STARTTLS\r\n" + b"RSET\r\n"])
+    assert events[-2:] == [Invalid(deserved), Rset()]
+    assert not receiver.closed
+
+
+def test_a_refused_starttls_changes_nothing() -> None:
+    receiver = Receiver()
+    receiver.receive(HELLO)
+    receiver.answer(receiver.next_event(), replies.OK)
+    receiver.receive(b"STARTTLS\r\n")
+    receiver.answer(receiver.next_event(), replies.NOT_IMPLEMENTED)
+    assert (receiver.closed, receiver.secures) == (False, False)
+    assert drive(receiver, [MAIL]) == [Mail(ReversePath.parse("joe@a.test"))]

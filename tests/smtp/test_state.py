@@ -20,6 +20,7 @@ READY    MAIL           MAIL
 READY    RCPT           503
 READY    DATA           503
 READY    RSET           READY
+READY    STARTTLS       503
 MAIL     HELLO          READY
 MAIL     MAIL           503
 MAIL     RCPT           RCPT
@@ -32,7 +33,10 @@ RCPT     DATA           CONTENT
 RCPT     RSET           READY
 CONTENT  END OF DATA    READY
 """
-"""RFC 5321 §4.1.4: where a session stands, what the client says, and where it stands when that was accepted."""
+"""RFC 5321 §4.1.4: where a session stands, what the client says, and where it stands when that was accepted.
+
+STARTTLS leads out of the table, to a new session (RFC 3207 §4.2): the receiver sees to that.
+"""
 
 KINDS = {
     "HELLO": command.Hello,
@@ -40,6 +44,7 @@ KINDS = {
     "RCPT": command.Rcpt,
     "DATA": command.Data,
     "RSET": command.Rset,
+    "STARTTLS": command.StartTls,
     "END OF DATA": command.EndOfData,
     "NOOP": command.Noop,
     "VRFY": command.Vrfy,

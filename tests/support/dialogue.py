@@ -2,6 +2,7 @@
 
     # a comment; the first one says what the dialogue shows
     Listener: lmtp                  the client speaks LMTP to us
+    Listener: starttls              the client may encrypt
     Limits: transactions=1          bounds of the service, other than by default
     Offer: 8BITMIME DSN             what is offered of that which destinations may lack, other than by default
     Route: example.com U            recipients of a domain (any key of a route table) go to an upstream
@@ -11,6 +12,7 @@
     S: 250 2.0.0 OK                 what Moxy says to it
     U: RCPT TO:<ann@example.com>    what Moxy says to an upstream (U, U2, ...)
     V: 550 5.1.1 No                 what that upstream says (V, V2, ...)
+    C: (starts TLS)                 the client shakes hands, and what follows is encrypted
     V: (closes)                     the connection is closed by who is named
     C: (resets)                     the same, but at once and without a farewell, as when a machine goes down
     R: refused U                    a record of accounting, at the end: what became of the delivery to U
@@ -34,6 +36,7 @@ HOST_NAME: Final = "mx.moxy.test"
 
 CLOSES: Final = b"(closes)"
 RESETS: Final = b"(resets)"
+STARTS_TLS: Final = b"(starts TLS)"
 
 DIALOGUES: Final = Path(__file__).parents[1] / "dialogues"
 
@@ -60,6 +63,11 @@ class Line:
         return self.text in (CLOSES, RESETS)
 
     @property
+    def secures(self) -> bool:
+        """Is this a handshake?"""
+        return self.text == STARTS_TLS
+
+    @property
     def wire(self) -> bytes:
         return self.text + b"\r\n"
 
@@ -72,7 +80,8 @@ class Line:
 @dataclass
 class Dialogue:
     """A file of them. `routes` are the names of upstreams for each key; "nobody" is one that is down. `lmtp` is what
-    the client speaks, `bounds` are those of the service that the dialogue sets, `offer` the extensions.
+    the client speaks, `starttls` whether it may encrypt, `bounds` are those of the service that the dialogue sets,
+    `offer` the extensions.
 
     `records` are outcomes and upstreams of the deliveries, in the order in which they are recorded.
     """
@@ -82,12 +91,13 @@ class Dialogue:
     routes: dict[str, list[str]] = field(default_factory=dict)
     records: list[tuple[str, str]] = field(default_factory=list)
     lmtp: bool = False
+    starttls: bool = False
     bounds: dict[str, int] = field(default_factory=dict)
     offer: frozenset[str] | None = None
 
     def turns(self) -> Iterator[tuple[str, list[Line]]]:
-        """Who speaks, and the lines until someone else does. A closed connection is a turn of its own."""
-        for (speaker, _), lines in groupby(self.lines, lambda line: (line.speaker, line.closes)):
+        """Who speaks, and the lines until someone else does. An end is a turn of its own, and so is a handshake."""
+        for (speaker, *_), lines in groupby(self.lines, lambda line: (line.speaker, line.closes, line.secures)):
             yield speaker, list(lines)
 
     def upstreams(self) -> set[str]:
@@ -103,6 +113,8 @@ def read(file: Path) -> Dialogue:
             continue
         if text == "Listener: lmtp":
             dialogue.lmtp = True
+        elif text == "Listener: starttls":
+            dialogue.starttls = True
         elif bound := _BOUND.fullmatch(text):
             dialogue.bounds[bound[1]] = int(bound[2])
         elif offer := _OFFER.fullmatch(text):

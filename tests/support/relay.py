@@ -17,12 +17,15 @@ from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.proxied import Proxied
 from moxy.inbound.service import Bounds, Patience, Service
+from moxy.inbound.tlsconnection import TlsConnection
 from moxy.ledger import Ledger, NoLedger
 from moxy.ledger.shared import SharedLedger
 from moxy.ledger.stamp import Stamp
 from moxy.mail import Host, Mode, Route
 from moxy.mail.client import ClientPattern
 from moxy.net.deadlines import Sweeper
+from moxy.net.overhearing import Overhear, unheard
+from moxy.net.tlsserver import ServerTls
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.pool import Pool
 from moxy.outbound.settings import Settings
@@ -118,11 +121,14 @@ async def running_relay(
     lmtp: bool = False,
     proxy_from: Sequence[str] = (),
     xclient_from: Sequence[str] = (),
+    tls: ServerTls | None = None,
+    overhear: Overhear = unheard,
     **ground: object,
 ) -> AsyncIterator[Relay]:
     """A relay for domains, or (given one route) for `one.test`. With `lmtp` its clients speak LMTP. `ground` are
     fields of Ground, `named` the settings of routes that name some. A ledger that is no path is not closed in the end.
-    Proxies at `proxy_from` send a PROXY header, those at `xclient_from` may say XCLIENT.
+    Proxies at `proxy_from` send a PROXY header, those at `xclient_from` may say XCLIENT. With `tls` clients may or must
+    encrypt; `overhear` listens in on them.
 
     Leaving the block asserts that nothing is left: no client, no connection to a destination but idle ones, and none
     at all once the pools are closed.
@@ -148,14 +154,15 @@ async def running_relay(
     )
     relay = Relay(service, directory, own, records)
     trusted = [ClientPattern.parse(text) for text in xclient_from]
-    connection = partial(ClientConnection, service, loop, lmtp=lmtp, xclient_from=trusted)
+    kind = ClientConnection if tls is None else partial(TlsConnection, tls=tls)
+    connection = partial(kind, service, loop, lmtp=lmtp, xclient_from=trusted)
     proxies = [ClientPattern.parse(text) for text in proxy_from]
 
     def proxied() -> Proxied:
         client = connection()
-        return Proxied(service, loop, client, client, proxies)
+        return Proxied(service, loop, client, overhear(client), proxies)
 
-    server = await loop.create_server(proxied if proxies else connection, LOOPBACK, 0)
+    server = await loop.create_server(proxied if proxies else lambda: overhear(connection()), LOOPBACK, 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay

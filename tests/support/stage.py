@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,12 +17,14 @@ from moxy.accounting.record import Record
 from moxy.accounting.recorder import Recorder
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.service import Bounds, Service
+from moxy.inbound.tlsconnection import TlsConnection
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.routes.file import FileTable
 from moxy.smtp.extension import EIGHT_BIT
+from support.certificates import client_context, server_tls
 from support.dialogue import HOST_NAME, RESETS, Dialogue, Line
 from support.faults import reset
 from support.ports import LOOPBACK, free_port
@@ -72,6 +75,11 @@ class End(asyncio.Protocol):
         del self.unheard[: end + 2]
         return line
 
+    async def secure(self) -> None:
+        """Shake hands; what is said and heard from now on is encrypted."""
+        loop, context = asyncio.get_running_loop(), client_context()
+        self.transport = await loop.start_tls(self.transport, self, context, server_hostname=HOST_NAME)
+
     async def say(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             if self.transport.is_closing():
@@ -107,6 +115,7 @@ class Stage:
         self._servers: list[asyncio.Server] = []
         self._ports = {"nobody": free_port()}
         self._dialogue = dialogue
+        self._directory = directory
         self._table = directory / "routes"
         self.records = RecordList()
 
@@ -138,7 +147,10 @@ class Stage:
             bounds=Bounds(**self._dialogue.bounds),
             extensions=EIGHT_BIT if self._dialogue.offer is None else self._dialogue.offer,
         )
-        port = await self._serve(lambda: ClientConnection(self.service, self._loop, lmtp=self._dialogue.lmtp))
+        kind = ClientConnection
+        if self._dialogue.starttls:
+            kind = partial(TlsConnection, tls=server_tls(self._directory))
+        port = await self._serve(partial(kind, self.service, self._loop, lmtp=self._dialogue.lmtp))
         _, client = await self._loop.create_connection(End, LOOPBACK, port)
         self._ends["C"] = self._ends["S"] = client
 
@@ -200,6 +212,8 @@ class Stage:
             else:
                 end.transport.close()
             self._ends.pop(speaker.replace("V", "U") if speaker != "C" else "", None)
+        elif lines[0].secures:
+            await end.secure()
         else:
             await end.say(cutter(b"".join(line.wire for line in lines)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from moxy.mail import TlsFacts
 from moxy.smtp.reply import Reply
 
 
@@ -33,6 +34,7 @@ class Record:
     `time` is seconds since the epoch, when the outcome was known; `duration` is seconds since the client's MAIL.
     `destination` is `host:port` as routed, the host that was spoken with. `reply` is the destination's verdict, or our
     own reason to end the delivery where it gave none. Paths are without angle brackets; the null reverse-path is "".
+    `security` is how the client's connection was encrypted, None where it was not.
     """
 
     time: float
@@ -48,3 +50,4 @@ class Record:
     outcome: Outcome
     reply: Reply | None = None
     duration: float = 0.0
+    security: TlsFacts | None = None

@@ -1,6 +1,7 @@
 """The schema: every key of the configuration, its type, default and documentation, declared once.
 
-The sections about tables stand in `routes`, those about logs in `logs`, that about the ledger in `ledger`.
+The sections about listeners and their certificates stand in `listeners`, those about tables in `routes`, those about
+logs in `logs`, that about the ledger in `ledger`.
 
 `moxy.toml` is these models spelled in TOML; the original's `moxy.conf` is mapped to the same keys (`classic`). `moxy
 describe` and docs/configuration.md are made from the text under each field, so a key is documented here or nowhere.
@@ -20,15 +21,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from moxy.config.kinds import Foreign
 from moxy.config.ledger import Ledger
+from moxy.config.listeners import Certificate, Listener
 from moxy.config.logs import Log, OperatorLog
 from moxy.config.routes import NodbRoutes, Relay, Routes
 from moxy.config.types import (
-    Clients,
     Count,
     Duration,
-    Endpoints,
     File,
-    FileMode,
     Flag,
     Form,
     HostMode,
@@ -38,6 +37,7 @@ from moxy.config.types import (
     Line,
     Mailbox,
     Name,
+    Protocol,
     Section,
     Size,
     check_weights,
@@ -48,51 +48,8 @@ from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
 from moxy.net.syslog import DEVICE
 from moxy.outbound.settings import PERSONAL
+from moxy.routes.wording import nearest
 from moxy.smtp import limits
-
-
-def _everywhere() -> tuple[Endpoint, ...]:
-    return Endpoint("0.0.0.0", SMTP_PORT), Endpoint("::", SMTP_PORT)  # noqa: S104 (a mail server is for everybody)
-
-
-Protocol = Literal["smtp", "lmtp"]
-
-
-class Listener(Section):
-    """Where clients connect. Any number of listeners, each with a name of its own."""
-
-    listen: Endpoints = Field(default_factory=_everywhere)
-    """Addresses and ports. `*` is every interface, IPv4 and IPv6; port 0 is any free port. Below 1024 root is needed.
-    `unix:/run/moxy/lmtp.sock` is a Unix socket; who connects to one has no address, and may not relay.
-    """
-
-    protocol: Protocol = "smtp"
-    """What clients speak here: `smtp`, or `lmtp`, with an answer for each recipient (RFC 2033). LMTP is for mail
-    servers nearby, and never on port 25.
-    """
-
-    socket_mode: FileMode = 0o660
-    """The permissions of Unix sockets, whose owner is the user that Moxy becomes: who may write may connect."""
-
-    proxy_from: Clients = ()
-    """Proxies, such as HAProxy or a cloud's balancer, that begin each connection with a PROXY header (version 1 or 2):
-    the client is who stands there, for relaying, logs and destinations. From these addresses the header must come; from
-    all others none is understood.
-    """
-
-    xclient_from: Clients = ()
-    """Proxies, such as nginx, that may tell with XCLIENT who their client is. It is offered to them alone, and once
-    they have given an address they are that client.
-    """
-
-    @model_validator(mode="after")
-    def _lmtp_keeps_off_port_25(self) -> "Listener":
-        """RFC 2033 §5: it must not be spoken on SMTP's port."""
-        for index, endpoint in enumerate(self.listen):
-            if self.protocol == "lmtp" and endpoint.port == SMTP_PORT:
-                raise contradiction("LMTP must not be spoken on port 25 (RFC 2033 §5)", "listen", index)
-        return self
-
 
 Bound = Annotated[int, Field(ge=0, le=limits.ANNOUNCED), Form("number", str)]
 
@@ -356,6 +313,7 @@ class Config(Section):
     listener: Annotated[dict[Name, Listener], AfterValidator(_endpoints_differ)] = Field(
         default_factory=lambda: {"mx": Listener()}, examples=["mx"]
     )
+    certificate: dict[Name, Certificate] = Field(default={}, examples=["mx"])
     limits: Limits = Limits()
 
     timeouts: Timeouts = Timeouts()
@@ -403,6 +361,18 @@ class Config(Section):
                 if isinstance(host, Host) and host.port == SMTP_PORT:
                     message = f"`{host}` cannot speak LMTP: port 25 is for SMTP (RFC 2033 §5)"
                     raise contradiction(message, *path, index)
+        return self
+
+    @model_validator(mode="after")
+    def _listeners_have_their_certificates(self) -> "Config":
+        for name, listener in self.listener.items():
+            if listener.tls != "none" and not self.certificate:
+                message = "TLS needs a certificate: a section [certificate.NAME]"
+                raise contradiction(message, "listener", name, "tls")
+            for index, certificate in enumerate(listener.certificates):
+                if certificate not in self.certificate:
+                    message = f"there is no [certificate.{certificate}]{nearest(certificate, self.certificate)}"
+                    raise contradiction(message, "listener", name, "certificates", index)
         return self
 
     def _lmtp_hosts(self) -> Iterator[tuple[tuple[str, ...], Iterable[Host | str]]]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -106,6 +106,7 @@ def _write_flag(value: bool) -> str:
 Flag = Annotated[bool, Form("`true` or `false`", _write_flag)]
 Line = Annotated[str, PlainValidator(values.line), Form("text")]
 Name = Annotated[str, PlainValidator(values.name)]
+Protocol = Literal["smtp", "lmtp"]
 HostName = Annotated[str, PlainValidator(values.hostname), Form("host name")]
 Mailbox = Annotated[str, PlainValidator(values.mailbox), Form("mail address")]
 File = Annotated[Path, PlainValidator(_path), Form("path")]
@@ -145,6 +146,12 @@ Endpoints = Annotated[
     AfterValidator(_unlike),
     AfterValidator(_some),
     Form("list of `address:port` or `unix:/path`"),
+]
+Names = Annotated[
+    tuple[Name, ...],
+    Field(strict=False),
+    AfterValidator(_unlike),
+    Form("list of names"),
 ]
 Clients = Annotated[
     tuple[Annotated[ClientPattern, _reader(ClientPattern, values.client)], ...],

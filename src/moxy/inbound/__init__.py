@@ -2,7 +2,8 @@
 
 service       what a listener is made of: settings and the parts it works with; its open connections
 proxied       a connection from a proxy, until its PROXY header has come
-connection    ClientConnection: octets, pace, deadlines
+connection    ClientConnection: octets, pace, deadlines; tlsconnection, the same where there is TLS
+answering     a verb on the way to its reply
 arrival       who the client is: by its connection, and as a trusted proxy says
 conversation  Conversation: one method a verb, each giving one reply
 transaction   Transaction: one envelope, its recipients, the content as it comes, and the held dot

@@ -71,5 +71,6 @@ class Account:
                 outcome=outcome,
                 reply=reply,
                 duration=now - self._started,
+                security=session.security,
             )
         )

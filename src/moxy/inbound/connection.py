@@ -12,19 +12,20 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final, cast
 
 from structlog import get_logger
 
 from moxy.delivery import Flow
+from moxy.inbound.answering import Answering
 from moxy.inbound.arrival import arrived, heed_header
 from moxy.inbound.conversation import VERBS, Conversation
 from moxy.inbound.service import Service
+from moxy.mail import Session
 from moxy.mail.client import ClientPattern, any_matches
 from moxy.net.acknowledged import unacknowledged
 from moxy.net.deadlines import NEVER
-from moxy.net.steps import Steps
 from moxy.smtp import replies
 from moxy.smtp.command import Command
 from moxy.smtp.proxyheader import ProxyHeader
@@ -51,25 +52,6 @@ _GREETED: Final = State.GREETED
 log = get_logger("moxy.inbound")
 
 
-class _Answering(Steps[Reply | Replies]):
-    """A verb that may have to wait, on its way to its reply."""
-
-    __slots__ = ("_command", "_connection")
-
-    def __init__(
-        self, connection: ClientConnection, command: Command, verb: Coroutine[Any, Any, Reply | Replies]
-    ) -> None:
-        self._coroutine = verb  # as the base class does; one call less, three times a message
-        self._connection = connection
-        self._command = command
-
-    def done(self, result: Reply | Replies) -> None:
-        self._connection.answered(self._command, result)
-
-    def failed(self, error: BaseException) -> None:
-        self._connection.failed(self._command, error)
-
-
 class ClientConnection(asyncio.Protocol):
     """One client's connection, from accept to close."""
 
@@ -82,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
     _gone_by: float
     _transport: asyncio.Transport
     _conversation: Conversation
+    _receiver: Receiver
 
     def __init__(
         self,
@@ -92,14 +75,12 @@ class ClientConnection(asyncio.Protocol):
         xclient_from: Sequence[ClientPattern] = (),
     ) -> None:
         """`lmtp` is what the client speaks; if it is among `xclient_from`, it may say XCLIENT."""
-        bounds = service.bounds
         self._service = service
         self._loop = loop
         self._lmtp = lmtp
         self._xclient_from = xclient_from
         self.header: ProxyHeader | None = None
         """What a trusted proxy has said before the connection came to us."""
-        self._receiver = Receiver(lmtp=lmtp, size=bounds.enforced_size, command_line=bounds.command_line)
         self._flow = Flow(self._control_reading, self._control_reading)
         self._pumping = False
         self._reading = True
@@ -125,18 +106,14 @@ class ClientConnection(asyncio.Protocol):
         session = arrived(service.identify(), transport, lmtp=self._lmtp)
         if self.header is not None:
             heed_header(session, self.header)
-        self._conversation = Conversation(service, session, self._flow)
-        if self._xclient_from and any_matches(self._xclient_from, session.client):
-            self._receiver.trust()
-            self._conversation.distrust = self._receiver.distrust
+        self._begin(session, trusted=bool(self._xclient_from) and any_matches(self._xclient_from, session.client))
         full = len(service.connections) >= service.bounds.sessions
         service.connections.add(self)
         service.sweeper.watched.add(self)
         if full or service.draining:
             self._close(replies.TOO_MANY_SESSIONS if full else replies.SHUTTING_DOWN)
-            return
-        transport.write((service.lmtp_greeting if self._lmtp else service.greeting).wire)
-        self.deadline = self._loop.time() + service.patience.hello
+        else:
+            self._greet()
 
     def data_received(self, data: bytes) -> None:
         """Take octets in and work through what they complete."""
@@ -191,6 +168,21 @@ class ClientConnection(asyncio.Protocol):
         self._writable = True
         if not self._pumping:
             self._pump()
+            self._control_reading()
+
+    def _begin(self, session: Session, *, trusted: bool) -> None:
+        """Begin a session. `trusted`: the client may say XCLIENT (T27)."""
+        bounds = self._service.bounds
+        self._receiver = Receiver(lmtp=self._lmtp, size=bounds.enforced_size, command_line=bounds.command_line)
+        self._conversation = Conversation(self._service, session, self._flow)
+        if trusted:
+            self._receiver.trust()
+            self._conversation.distrust = self._receiver.distrust
+
+    def _greet(self) -> None:
+        service = self._service
+        self._transport.write((service.lmtp_greeting if self._lmtp else service.greeting).wire)
+        self.deadline = self._loop.time() + service.patience.hello
 
     # -- events and answers
 
@@ -267,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
         if type(answer) is Reply:
             self._receiver.answer(command, answer)
         else:
-            _Answering(self, command, answer)()
+            Answering(self, command, answer)()
 
     def answered(self, command: Command, reply: Reply | Replies) -> None:
         """An answer that may have been waited for has come."""
@@ -388,14 +380,18 @@ class ClientConnection(asyncio.Protocol):
         """Close so that the client still gets our last words.
 
         Closing a socket that holds unread octets resets the connection and may destroy our reply under way (T53): where
-        the client may still be sending, we say that we are done and read its octets into nothing until it closes. The
-        same where it has not shown yet that it got our verdict on its message: how it closes will show it.
+        the client may still be sending (in TLS always, for it takes leave), we say that we are done and read its octets
+        into nothing until it closes. The same where it has not shown yet that it got our verdict on its message: how it
+        closes will show it.
         """
         self._closing = True
         self._gone_by = self._loop.time() + self._service.patience.farewell
         in_doubt = self._conversation.unconfirmed is not None
         may_send = not self._half_closed and (
-            self._receiver.state is _CONTENT or self._receiver.unread > 0 or not self._reading
+            self._receiver.state is _CONTENT
+            or self._receiver.unread > 0
+            or not self._reading
+            or self._conversation.session.security is not None
         )
         if not (may_send or in_doubt):
             self.deadline = self._gone_by
@@ -404,11 +400,14 @@ class ClientConnection(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
-        self._transport.write_eof()
+        self._close_half()
         self.deadline = self._gone_by
         if in_doubt:
             self._conversation.reply_in_doubt()
             self._look_soon()
+
+    def _close_half(self) -> None:
+        self._transport.write_eof()
 
     def _look_soon(self) -> None:
         """Where nothing more comes from the client, only its system can tell whether it has our verdict.

@@ -44,6 +44,7 @@ class Conversation:
         "distrust",
         "offered",
         "session",
+        "starttls",
         "transaction",
         "unconfirmed",
     )
@@ -58,6 +59,8 @@ class Conversation:
         self.session = session
         self.distrust: Callable[[], None] | None = None
         """May the client say XCLIENT (T27)? Then what to call when that is over."""
+        self.starttls = False
+        """Is STARTTLS offered?"""
         self.offered: frozenset[str] = NOTHING
         """The extensions that the last EHLO was answered with."""
         self.transaction: Transaction | None = None
@@ -74,8 +77,14 @@ class Conversation:
         if not event.extended:
             self.offered = NOTHING
             return self._service.helo
-        self.offered, reply = self._service.offer(self.session)
+        self.offered, reply = self._service.offer(self.session, starttls=self.starttls)
         return reply if self.distrust is None else offering_xclient(reply)
+
+    def start_tls(self, _: command.Command) -> Reply:
+        """STARTTLS: what comes of it is a matter between the connection and TLS (RFC 3207 §4)."""
+        if self.starttls:
+            return replies.READY_FOR_TLS
+        return replies.TLS_IS_ON if self.session.tls else replies.NOT_IMPLEMENTED
 
     def xclient(self, event: command.XClient) -> Reply:
         """XCLIENT: from a listed peer, who the client is; it is greeted as if it had connected just now.
@@ -192,7 +201,7 @@ class Conversation:
         try:
             route = await service.routes.lookup(path if path.domain else self._postmaster())
         except TemporaryFailure as failure:
-            if service.may_complain():
+            if service.may_complain("lookup"):
                 log.warning("lookup_failed", recipient=path.text, reason=str(failure))
             return replies.LOOKUP_FAILED
         route = route or service.relay(self.session.client)
@@ -287,6 +296,7 @@ class Conversation:
 
 VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]] = {
     command.Hello: Conversation.hello,
+    command.StartTls: Conversation.start_tls,
     command.XClient: Conversation.xclient,
     command.Mail: Conversation.mail,
     command.Rcpt: Conversation.rcpt,

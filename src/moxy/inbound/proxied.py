@@ -92,7 +92,8 @@ class Proxied(asyncio.Protocol):
         self._transport.set_protocol(self._protocol)
         self._protocol.connection_made(self._transport)
         if behind:
-            self._protocol.data_received(behind)
+            protocol = cast("asyncio.Protocol", self._transport.get_protocol())  # TLS may be between by now
+            protocol.data_received(behind)
 
     def eof_received(self) -> bool:
         """The proxy has closed; many do so after they have seen that we are alive."""

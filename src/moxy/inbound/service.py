@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 QUIET_SECONDS: Final = 1.0
-"""Between two complaints about lookups."""
+"""Between two complaints about the same."""
 
 
 @dataclass(slots=True)
@@ -125,8 +125,8 @@ class Service:
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)
-    _offers: dict[tuple[bool, bool], tuple[frozenset[str], Reply]] = field(init=False, default_factory=dict)
-    _quiet_until: float = field(init=False, default=0.0)
+    _offers: dict[tuple[bool, bool, bool], tuple[frozenset[str], Reply]] = field(init=False, default_factory=dict)
+    _quiet_until: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         # What every session hears, made once.
@@ -141,9 +141,9 @@ class Service:
         self.extensions = extensions
         self._offers = {}
 
-    def offer(self, session: Session) -> tuple[frozenset[str], Reply]:
+    def offer(self, session: Session, *, starttls: bool = False) -> tuple[frozenset[str], Reply]:
         """What such a session is offered: the keywords, and the reply to EHLO or LHLO. Made once for each kind."""
-        kind = session.lmtp, session.tls
+        kind = session.lmtp, session.tls, starttls
         offer = self._offers.get(kind)
         if offer is None:
             bounds = self.bounds
@@ -151,6 +151,7 @@ class Service:
                 self.extensions,
                 lmtp=session.lmtp,
                 tls=session.tls,
+                starttls=starttls,
                 size=bounds.message_size,
                 recipients=bounds.recipients,
                 transactions=bounds.transactions,
@@ -163,12 +164,14 @@ class Service:
         """Now, as the trace field writes it (RFC 5322 §3.3)."""
         return _date_of(int(self.clock()))
 
-    def may_complain(self) -> bool:
-        """Whether a failed lookup is to be told: once in QUIET_SECONDS, for when a table is down all of them fail."""
+    def may_complain(self, of: str) -> bool:
+        """Whether what has failed is to be told: once in QUIET_SECONDS, for when a table is down all lookups fail, and
+        strangers can have handshakes fail as often as they like.
+        """
         now = self.clock()
-        if now < self._quiet_until:
+        if now < self._quiet_until.get(of, 0.0):
             return False
-        self._quiet_until = now + QUIET_SECONDS
+        self._quiet_until[of] = now + QUIET_SECONDS
         return True
 
     def break_off(self) -> None:

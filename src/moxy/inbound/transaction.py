@@ -123,6 +123,7 @@ class Transaction:
             recipient=accepted[0][1].path.text if len(accepted) == 1 else None,
             date=self._service.trace_date(),
             utf8=self.envelope.utf8,
+            tls="" if session.security is None else str(session.security),
         )
 
     def write(self, block: bytes) -> None:

@@ -5,6 +5,6 @@ Plain values without I/O. RFC 5321 §2.3.1 (envelope), §3.3 (mail transaction).
 
 from moxy.mail.envelope import Envelope, Recipient
 from moxy.mail.route import Host, Mode, Route
-from moxy.mail.session import Session
+from moxy.mail.session import Session, TlsFacts
 
-__all__ = ["Envelope", "Host", "Mode", "Recipient", "Route", "Session"]
+__all__ = ["Envelope", "Host", "Mode", "Recipient", "Route", "Session", "TlsFacts"]

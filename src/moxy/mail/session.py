@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """How a connection is encrypted: `version` and `cipher` in OpenSSL's words (`TLSv1.3`, `TLS_AES_256_GCM_SHA384`).
+
+    `subject` and `sha256` are of the peer's certificate, if it has shown one and that was verified: its name as RFC
+    4514 writes it, and the fingerprint in lower-case hexadecimal digits; else both are empty.
+    """
+
+    version: str
+    cipher: str
+    subject: str = ""
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.cipher}"
 
 
 class Session:
@@ -13,14 +31,15 @@ class Session:
 
     `client` and `client_port` are the peer's address (no brackets, no zone) and port; "" and 0 behind a Unix socket.
     `hello` is the argument of the last HELO, EHLO or LHLO, empty before it; `extended` is true after EHLO and LHLO.
-    `tls` says whether the connection is encrypted now, `over` whether the client is gone, `lmtp` whether it speaks LMTP
-    (RFC 2033) instead of SMTP. `server` and `server_port` are where it has connected to, as far as that is known.
-    `told` is all that a trusted proxy has said of it in XCLIENT, by attribute; LOGIN and NAME stand nowhere else.
+    `tls` says whether the client's connection is encrypted now, `security` how, if it ends here (it may end at a
+    proxy); `over` whether the client is gone, `lmtp` whether it speaks LMTP (RFC 2033) instead of SMTP. `server` and
+    `server_port` are where it has connected to, as far as that is known. `told` is all that a trusted proxy has said of
+    it in XCLIENT, by attribute; LOGIN and NAME stand nowhere else.
     """
 
     __slots__ = (
-        "client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "server", "server_port", "tls",
-        "told",
+        "client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "security", "server",
+        "server_port", "tls", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, client: str, client_port: int = 0, *, lmtp: bool = False) -> None:
@@ -34,6 +53,7 @@ class Session:
         self.hello = ""
         self.extended = False
         self.tls = False
+        self.security: TlsFacts | None = None
         self.over = False
         self.endings: list[Callable[[], None]] = []
 

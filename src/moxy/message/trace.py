@@ -36,19 +36,20 @@ def received(
     recipient: str | None,
     date: str,
     utf8: bool = False,
+    tls: str = "",
 ) -> bytes:
     """The `Received:` field for one message, folded, with its CRLF (RFC 5321 §4.4).
 
     `hello` is what the client called itself, `client` its address without brackets, "" if it has none; `protocol` is
     the keyword of RFC 3848. `recipient` is a mailbox without angle brackets, given only where the message has no other
     (T44: a field that named several would tell each of the others); `date` is as in RFC 5322 §3.3. `utf8`: the client
-    asked for SMTPUTF8.
+    asked for SMTPUTF8. `tls` is version and cipher, "" where there are none.
     """
     if utf8:
         protocol = f"UTF8{protocol.removeprefix('E')}"
     mailbox = _UTF8_MAILBOX if utf8 else _PLAIN_MAILBOX
     clause = f"\r\n\tfor <{recipient}>" if recipient and mailbox.fullmatch(recipient) else ""
-    return f"{_origin(hello, client, hostname, protocol)}{id}{clause};\r\n\t{date}\r\n".encode()
+    return f"{_origin(hello, client, hostname, protocol, tls)}{id}{clause};\r\n\t{date}\r\n".encode()
 
 
 _BY: Final = b"\r\n\tby "
@@ -60,11 +61,12 @@ def without_origin(block: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _origin(hello: str, client: str, hostname: str, protocol: str) -> str:
+def _origin(hello: str, client: str, hostname: str, protocol: str, tls: str) -> str:
     """The part that all messages of a session share."""
     literal = f"IPv6:{client}" if ":" in client else client
     address = f" ([{_name(literal)}])" if client else ""
-    return f"Received: from {_name(hello)}{address}\r\n\tby {hostname} with {protocol} id "
+    how = f" ({tls})\r\n\t" if tls else " "
+    return f"Received: from {_name(hello)}{address}\r\n\tby {hostname} with {protocol}{how}id "
 
 
 def _name(text: str) -> str:

@@ -16,11 +16,14 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from moxy.errors import MoxyError
 from moxy.mail.client import ClientPattern
 from moxy.mail.route import host_port
+
+if TYPE_CHECKING:
+    from moxy.net.tlsserver import ServerTls  # where nobody has a certificate, what reads them is not loaded
 
 BACKLOG: Final = 4096
 """Connections the kernel may hold for us; it caps this at net.core.somaxconn."""
@@ -31,12 +34,14 @@ class Listener:
     """A listening socket, and what is spoken with those who connect: LMTP, or else SMTP.
 
     From clients in `proxy_from` a PROXY header must come first, and those in `xclient_from` may say XCLIENT.
+    `tls`, if there is any, is offered, or comes first of all.
     """
 
     socket: socket.socket
     lmtp: bool = False
     proxy_from: tuple[ClientPattern, ...] = ()
     xclient_from: tuple[ClientPattern, ...] = ()
+    tls: ServerTls | None = None
 
 
 @dataclass(frozen=True, slots=True)

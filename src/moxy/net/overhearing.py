@@ -41,6 +41,18 @@ def overheard(peer: str, we: Side) -> Overhear:
     return lambda connection: _Overheard(connection, peer, we)
 
 
+def put_beneath(
+    transport: asyncio.Transport, layer: Callable[[asyncio.Transport], asyncio.Transport]
+) -> asyncio.Transport:
+    """Put another transport on top of `transport`, as TLS is, but beneath who listens: to hear what is said, not what
+    is sent. Returns what is to be written to from now on.
+    """
+    if not isinstance(transport, _Overhearing):
+        return layer(transport)
+    transport.put_beneath(layer)
+    return cast("asyncio.Transport", transport)
+
+
 class _Overheard(asyncio.Protocol):
     """Stands between a transport and its protocol, and tells what passes."""
 
@@ -106,3 +118,6 @@ class _Overhearing:
     def write(self, data: bytes) -> None:
         self._listener.said(data)
         self._transport.write(data)
+
+    def put_beneath(self, layer: Callable[[asyncio.Transport], asyncio.Transport]) -> None:
+        self._transport = layer(self._transport)

@@ -11,15 +11,20 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moxy.config import schema
+from moxy.config.listeners import Listener as Section
 from moxy.config.schema import Config
 from moxy.config.values import Endpoint
 from moxy.errors import MoxyError
 from moxy.net import listening
 from moxy.net.listening import Listener, SocketFile
+from moxy.process.certificates import listeners_tls, load_libraries
 from moxy.process.daemon import make_directory
 from moxy.process.privileges import Identity
+
+if TYPE_CHECKING:
+    from moxy.net.tlsserver import ServerTls
 
 Place = tuple[Endpoint, str]
 """What a configuration and the next may have in common: an endpoint, and where that is a new port each time (0) the
@@ -51,16 +56,22 @@ class Listeners:
     """
 
     def __init__(self, config: Config, user: Identity | None = None) -> None:
+        load_libraries(config)
         self._user = user
         self._sections = _sections(config)
         self._leaving: dict[Place, _Bound] = {}
+        self._tls: dict[Place, ServerTls] = {}
         self._bound = self._bind(self._sections)
+
+    def read_certificates(self, config: Config) -> None:
+        """Have TLS ready, as the user that we serve as. Raises MoxyError."""
+        self._tls = _tls(config)
 
     @property
     def all(self) -> list[Listener]:
         """Every socket, with what the configuration says of it."""
         return [
-            _listener(listener, self._sections[place])
+            _listener(listener, self._sections[place], self._tls.get(place))
             for place, bound in self._bound.items()
             for listener in bound.sockets
         ]
@@ -69,19 +80,19 @@ class Listeners:
     def changed(self, config: Config) -> Iterator[None]:
         """Listen as `config` says: meanwhile, and for good if the block succeeds; else as before.
 
-        What both have stays open. Raises MoxyError if a new one cannot be bound.
+        What both have stays open. Raises MoxyError if a new one cannot be bound, or a certificate not be used.
         """
         self._user = None  # nobody who serves already is root, to give files away
-        before, sections_before = self._bound, self._sections
-        sections = _sections(config)
+        before, sections_before, tls_before = self._bound, self._sections, self._tls
+        sections, tls = _sections(config), _tls(config)
         new = self._bind({place: section for place, section in sections.items() if place not in before})
-        self._sections = sections
+        self._sections, self._tls = sections, tls
         self._bound = {place: new.get(place) or before[place] for place in sections}
         self._leaving = {place: bound for place, bound in before.items() if place not in sections}
         try:
             yield
         except BaseException:
-            self._bound, self._sections, self._leaving = before, sections_before, {}
+            self._bound, self._sections, self._tls, self._leaving = before, sections_before, tls_before, {}
             _remove(new)
             raise
         _remove(self._leaving)
@@ -99,7 +110,7 @@ class Listeners:
         _remove(self._bound)
         self._bound = {}
 
-    def _bind(self, sections: dict[Place, schema.Listener]) -> dict[Place, _Bound]:
+    def _bind(self, sections: dict[Place, Section]) -> dict[Place, _Bound]:
         bound: dict[Place, _Bound] = {}
         try:
             for place, section in sections.items():
@@ -109,7 +120,7 @@ class Listeners:
             raise
         return bound
 
-    def _listen(self, endpoint: Endpoint, section: schema.Listener) -> _Bound:
+    def _listen(self, endpoint: Endpoint, section: Section) -> _Bound:
         if not endpoint.local:
             return _Bound(listening.bind([(endpoint.host, endpoint.port)]))
         user = self._user
@@ -129,16 +140,26 @@ class Listeners:
                     Path(endpoint.host).chmod(section.socket_mode)
 
 
-def _listener(bound: socket.socket, section: schema.Listener) -> Listener:
-    return Listener(bound, section.protocol == "lmtp", section.proxy_from, section.xclient_from)
+def _listener(bound: socket.socket, section: Section, tls: ServerTls | None) -> Listener:
+    return Listener(bound, section.protocol == "lmtp", section.proxy_from, section.xclient_from, tls)
 
 
-def _sections(config: Config) -> dict[Place, schema.Listener]:
+def _place(endpoint: Endpoint, name: str) -> Place:
+    return endpoint, "" if endpoint.port or endpoint.local else name
+
+
+def _sections(config: Config) -> dict[Place, Section]:
     """The configuration's listeners by all of their places."""
+    return {_place(endpoint, name): section for name, section in config.listener.items() for endpoint in section.listen}
+
+
+def _tls(config: Config) -> dict[Place, ServerTls]:
+    """What TLS there is, by place. None on Unix sockets: who could listen in there could also read our memory."""
     return {
-        (endpoint, "" if endpoint.port or endpoint.local else name): section
-        for name, section in config.listener.items()
-        for endpoint in section.listen
+        _place(endpoint, name): tls
+        for name, tls in listeners_tls(config).items()
+        for endpoint in config.listener[name].listen
+        if not endpoint.local
     }
 
 

@@ -9,11 +9,13 @@ import asyncio
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from moxy.inbound.connection import ClientConnection
 from moxy.inbound.proxied import Proxied
 from moxy.inbound.service import Service
+from moxy.inbound.tlsconnection import TlsConnection
 from moxy.net.listening import BACKLOG, Listener
 
 GLANCE: Final = 0.05
@@ -28,12 +30,16 @@ async def accept(service: Service, listeners: Sequence[Listener]) -> list[asynci
     """Serve every client that comes to `listeners` from now on, in the protocol of each."""
     loop = asyncio.get_running_loop()
     service.sweeper.start(loop)
+    service.sweeper.chores += {listener.tls.refresh for listener in listeners if listener.tls is not None}
     return [await _accept(service, listener, loop) for listener in listeners]
 
 
 async def _accept(service: Service, listener: Listener, loop: asyncio.AbstractEventLoop) -> asyncio.Server:
+    tls = listener.tls
+    make = partial(ClientConnection if tls is None else partial(TlsConnection, tls=tls), service, loop)
+
     def connection() -> asyncio.BaseProtocol:
-        client = ClientConnection(service, loop, lmtp=listener.lmtp, xclient_from=listener.xclient_from)
+        client = make(lmtp=listener.lmtp, xclient_from=listener.xclient_from)
         heard = service.overhear(client)
         return Proxied(service, loop, client, heard, listener.proxy_from) if listener.proxy_from else heard
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
-from moxy.config import schema
+from moxy.config import listeners as sections
 from moxy.config.schema import Config
 from moxy.config.values import Endpoint
 from moxy.net import listening
@@ -68,6 +68,7 @@ def run(read: Callable[[], Config], *, detach: bool = False) -> None:
         if user is not None:
             privileges.drop(user)
         adopt(config)
+        listeners.read_certificates(config)
         _spare_the_collector()
         Supervisor(config, listeners, read_again, adopt, work).run(serving)
     sys.stdout.flush()
@@ -118,6 +119,6 @@ def with_port(config: Config, port: int) -> Config:
     return config.model_copy(update={"listener": listeners})
 
 
-def _moved(section: schema.Listener, port: int) -> schema.Listener:
+def _moved(section: sections.Listener, port: int) -> sections.Listener:
     places = [place if place.local else Endpoint(place.host, port) for place in section.listen]
     return section.model_copy(update={"listen": tuple(dict.fromkeys(places))})

@@ -7,8 +7,8 @@ Rules:
   and their mail would be refused for good. What changes while it is read is not used, and is read again.
 - Large tables are read in a thread, so that the mail goes on meanwhile.
 
-Bugs: a program that writes in place and pauses in the middle for longer than RESTED_SECONDS is caught half way; write
-a new file and rename it. While a large table is being read, the thread takes its share of one processor from the mail.
+Bugs: a program that writes in place and pauses in the middle (`filestamp.RESTED_SECONDS`) is caught half way; write a
+new file and rename it. While a large table is being read, the thread takes its share of one processor from the mail.
 """
 
 from __future__ import annotations
@@ -24,15 +24,13 @@ from structlog import get_logger
 
 from moxy.errors import ConfigError, Problem
 from moxy.mail.route import Mode, Route
+from moxy.net.filestamp import Stamp
 from moxy.routes.order import candidates
 from moxy.routes.tabletext import read_table
 from moxy.smtp.address import ForwardPath
 
 INLINE_OCTETS: Final = 256 * 1024
 """A table up to this size is read on the spot: it takes a few milliseconds."""
-
-RESTED_SECONDS: Final = 0.02
-"""A file modified less than this ago may still be in the writing; the next refresh looks again."""
 
 LINES_BETWEEN_NAPS: Final = 400
 NAP_SECONDS: Final = 0.0005
@@ -82,7 +80,7 @@ class FileTable:
         """Read the file again if it has changed, in a thread if it is large. Never raises."""
         if self._thread is not None and self._thread.is_alive():
             return
-        stamp = _stamp_of(self.path)
+        stamp = Stamp.at(self.path)
         if stamp == self._stamp or (stamp is not None and not stamp.rested):
             return
         if stamp is None or stamp.size <= INLINE_OCTETS:
@@ -130,35 +128,18 @@ class FileTable:
         file = str(self.path)
         try:
             with self.path.open("rb") as lines:
-                before = _Stamp.of(os.fstat(lines.fileno()))
+                before = Stamp.of(os.fstat(lines.fileno()))
                 entries, problems = read_table(pace(lines), file, self._mode, self._destinations)
-                after = _Stamp.of(os.fstat(lines.fileno()))
+                after = Stamp.of(os.fstat(lines.fileno()))
         except OSError as error:
             return _Version(None, {}, [Problem(file, 0, "", f"cannot be read: {error.strerror}")], torn=False)
         return _Version(before, entries, problems, torn=before != after)
 
 
-class _Stamp(NamedTuple):
-    """What tells one version of a file from the next."""
-
-    modified: int
-    size: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> _Stamp:
-        return cls(status.st_mtime_ns, status.st_size, status.st_ino)
-
-    @property
-    def rested(self) -> bool:
-        """Whether the last change is long enough ago. A time in the future says nothing, and counts as long ago."""
-        return not 0 <= time.time() - self.modified / 1e9 < RESTED_SECONDS
-
-
 class _Version(NamedTuple):
     """One reading of the file. `stamp` is of the moment before, None where it could not be read; `torn`: it changed."""
 
-    stamp: _Stamp | None
+    stamp: Stamp | None
     entries: dict[str, Route]
     problems: list[Problem]
     torn: bool
@@ -174,10 +155,3 @@ def _with_naps(lines: Iterable[bytes]) -> Iterator[bytes]:
         if number % LINES_BETWEEN_NAPS == 0:
             time.sleep(NAP_SECONDS)
         yield line
-
-
-def _stamp_of(path: Path) -> _Stamp | None:
-    try:
-        return _Stamp.of(path.stat())
-    except OSError:
-        return None

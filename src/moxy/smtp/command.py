@@ -137,6 +137,12 @@ class Quit(Command):
     __slots__ = ()
 
 
+class StartTls(Command):
+    """STARTTLS asks to go on encrypted (RFC 3207 §4)."""
+
+    __slots__ = ()
+
+
 class XClient(Command):
     """XCLIENT: a proxy says who its client is. `attributes` are as `clientname.parse_xclient` gives them."""
 
@@ -252,6 +258,7 @@ _COMMON_VERBS: Final[Verbs] = {
     b"HELP": lambda _: Help(),
     b"VRFY": _with_argument(Vrfy),
     b"EXPN": _with_argument(Expn),
+    b"STARTTLS": lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[9:].strip() else StartTls(),
 }
 SMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"EHLO": _hello, b"HELO": _hello}
 LMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"LHLO": _hello}

@@ -29,6 +29,7 @@ ANNOUNCED: Final[Mapping[str, str]] = {
     "8BITMIME": "8BITMIME",  # RFC 6152
     "ENHANCEDSTATUSCODES": "ENHANCEDSTATUSCODES",  # RFC 2034
     "PRDR": "PRDR",  # draft-hall-prdr
+    "STARTTLS": "STARTTLS",  # RFC 3207
     "BINARYMIME": "BINARYMIME",  # RFC 3030 §3
     "SMTPUTF8": "SMTPUTF8",  # RFC 6531
     "DSN": "DSN",  # RFC 3461
@@ -50,7 +51,8 @@ EIGHT_BIT: Final = frozenset({"8BITMIME"})
 
 
 class Offer:
-    """What we offer in reply to EHLO, or with `lmtp` to LHLO; `tls`: inside TLS.
+    """What we offer in reply to EHLO, or with `lmtp` to LHLO; `tls`: inside TLS; `starttls`: where it may
+    begin.
 
     `extensions` are keywords of ANNOUNCED; those that cannot be offered here are left out. `size` is the largest
     message in octets (0: no limit; RFC 1870). The others are the limits of RFC 9422: RCPT commands in a transaction,
@@ -65,6 +67,7 @@ class Offer:
         *,
         lmtp: bool = False,
         tls: bool = False,
+        starttls: bool = False,
         size: int = limits.MESSAGE_SIZE,
         recipients: int = 0,
         transactions: int = 0,
@@ -73,6 +76,8 @@ class Offer:
         offered = ALWAYS | extensions
         if not lmtp:
             offered |= {"PRDR"}  # LMTP needs none: it answers for each recipient by itself
+        if starttls:
+            offered |= {"STARTTLS"}
         if not tls:
             offered -= {"REQUIRETLS"}  # RFC 8689 §2
         self.extensions = frozenset(keyword for keyword in offered if _NEEDED.get(keyword, keyword) in offered)

@@ -15,6 +15,8 @@ time. `Content` and `ContentFault` are not answered.
 
 Rules:
 - What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse is RuntimeError.
+- Octets behind STARTTLS are never obeyed: where there are some when it is read, it is refused and the session ended;
+  once it is accepted, this receiver gives no event any more (T32).
 - Nothing grows with what the client sends: a line is capped, content passes in the blocks it came in.
 """
 
@@ -24,7 +26,19 @@ from collections import deque
 from typing import Final, final
 
 from moxy.smtp import limits, replies
-from moxy.smtp.command import LMTP_VERBS, SMTP_VERBS, XCLIENT_VERB, Command, Data, EndOfData, Invalid, Quit, Rcpt, parse
+from moxy.smtp.command import (
+    LMTP_VERBS,
+    SMTP_VERBS,
+    XCLIENT_VERB,
+    Command,
+    Data,
+    EndOfData,
+    Invalid,
+    Quit,
+    Rcpt,
+    StartTls,
+    parse,
+)
 from moxy.smtp.content import EndOfDataFinder, LineEndAudit
 from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import TRANSITIONS, State
@@ -73,6 +87,8 @@ Event = Command | Content | ContentFault
 
 _CONTENT: Final = State.CONTENT
 _CR: Final = 0x0D
+_LAST: Final = frozenset({Quit, StartTls})
+"""Who is accepted ends the session as it was."""
 
 
 _OUT_OF_ORDER: Final[dict[State, Reply]] = {
@@ -91,7 +107,8 @@ class Receiver:
 
     __slots__ = (
         "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "state", "waiting",
+        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "secures", "state",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +132,9 @@ class Receiver:
         self._faulty = False
         self.state = State.GREETED
         self.closed = False
-        """True once the session is over: QUIT was answered, or `close` was called. No event follows."""
+        """True once the session is over: QUIT or STARTTLS was answered, or `close` was called. No event follows."""
+        self.secures = False
+        """True once STARTTLS was accepted: the session goes on in another receiver, when it is encrypted."""
         self.ready = False
         """False when `next_event` would return None until more octets or an answer come."""
 
@@ -177,8 +196,7 @@ class Receiver:
         following = TRANSITIONS[self.state].get(type(command))
         if following is None:
             following = self.state
-            if type(command) is not Invalid:
-                command = Invalid(self._out_of_order(command))
+            command = self._without_a_row(command)
         command.following = following
         command.reply = None
         self.waiting.append(command)
@@ -210,8 +228,9 @@ class Receiver:
             self.state = command.following
             if command.following is _CONTENT:
                 self._begin_content()
-            elif type(command) is Quit:
+            elif type(command) in _LAST:
                 self.closed = True
+                self.secures = type(command) is StartTls
         elif type(command) is EndOfData:
             self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
         if reply.code == replies.CLOSING_CODE:
@@ -253,6 +272,14 @@ class Receiver:
         if self.unread > self._command_line:
             self._skipping = True
             self._buffer, self._position = b"", 0
+
+    def _without_a_row(self, command: Command) -> Command:
+        """What becomes of a command that the table does not have in this state."""
+        if type(command) is Invalid:
+            return command
+        if type(command) is not StartTls or self.state is not State.READY:
+            return Invalid(self._out_of_order(command))
+        return Invalid(replies.BEHIND_STARTTLS) if self.unread else command
 
     def _out_of_order(self, command: Command) -> Reply:
         """What a command deserves that has no row in the table of this state."""

@@ -53,6 +53,7 @@ RECIPIENT_OK: Final = Reply(250, "1.5", "Recipient OK")  # RFC 5321 §4.1.1.3
 MESSAGE_ACCEPTED: Final = Reply(250, "6.0", "Message accepted")  # RFC 5321 §4.1.1.4
 ALREADY_ACCEPTED: Final = Reply(250, "6.0", "Message accepted before")  # contract D7, D8
 START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")  # RFC 5321 §4.1.1.4
+READY_FOR_TLS: Final = Reply(220, "0.0", "Ready to start TLS")  # RFC 3207 §4
 CANNOT_VERIFY: Final = Reply(252, "5.0", "Addresses are checked when mail is sent to them")  # RFC 5321 §3.5.3; T36
 HELP: Final = Reply(214, "0.0", "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 5321 §4.1.1.8
 LMTP_HELP: Final = Reply(214, "0.0", "Commands: LHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 2033 §4.1
@@ -72,6 +73,7 @@ TOO_MANY_ERRORS: Final = Reply(CLOSING_CODE, "7.0", "Too many errors")  # RFC 53
 TIMEOUT: Final = Reply(CLOSING_CODE, "4.2", "Waited too long for you")  # RFC 5321 §4.5.3.2.7
 TOO_SLOW: Final = Reply(CLOSING_CODE, "4.2", "The message comes too slowly")  # RFC 5321 §4.5.3.2; T39
 WRONG_PROTOCOL: Final = Reply(CLOSING_CODE, "7.0", "This is a mail server, not a web server")  # RFC 5321 §7.8
+BEHIND_STARTTLS: Final = Reply(CLOSING_CODE, "7.0", "Nothing may follow STARTTLS but TLS")  # RFC 3207 §4.2, §6; T32
 
 # Commands ill-formed
 UNKNOWN_COMMAND: Final = Reply(500, "5.1", "Command not recognized")  # RFC 5321 §4.2.4
@@ -92,6 +94,7 @@ HELLO_FIRST: Final = Reply(503, "5.1", "Please send EHLO first")
 LHLO_FIRST: Final = Reply(503, "5.1", "Please send LHLO first")
 MAIL_FIRST: Final = Reply(503, "5.1", "Please send MAIL first")
 NESTED_MAIL: Final = Reply(503, "5.1", "A mail transaction is open already")
+TLS_IS_ON: Final = Reply(503, "5.1", "TLS is on already")  # RFC 3207 §4
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.1", "No valid recipients")  # RFC 5321 §3.3; RFC 2920 §3.1; T3
 LMTP_NO_VALID_RECIPIENTS: Final = Reply(503, "5.1", "No valid recipients")  # RFC 2033 §4.2
 

@@ -4,6 +4,9 @@ A session of the receiver is in one of five states. `ORDER` says which commands 
 session goes when they are accepted (answered 2xx, or 3xx for DATA). A refused command changes nothing. A command
 without a row is out of order: 503 5.5.1.
 
+STARTTLS is accepted in READY only, and has no row: it leads to no state of this session, but to a new one that begins
+encrypted, with a receiver that knows nothing of this one (T32). An open transaction is to be finished or reset before.
+
 The end of data is a command here, as it is in the RFC's mind: the dot that commits the message.
 """
 
