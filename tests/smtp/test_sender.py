@@ -373,3 +373,66 @@ def test_garbage_is_replies_or_a_reply_error(pieces):
             assert 200 <= reply.code < 600
     except ReplyError:
         pass
+
+
+# -- AUTH, and encryption from here on
+
+
+def test_an_answer_to_a_challenge_is_no_command_whatever_it_looks_like():
+    sender = met()
+    sender.command(b"AUTH LOGIN")
+    assert sender.take_output() == b"AUTH LOGIN\r\n"
+    for line in (b"DATA", b"EHLO"):  # base64, too
+        take_replies(sender, b"334 VXNlcm5hbWU6\r\n")
+        sender.respond(line)
+        assert sender.take_output() == line + b"\r\n"
+    (reply,) = take_replies(sender, b"354 nonsense\r\n")
+    assert reply.code == 354
+    assert not sender.content_open
+    assert sender.extensions.pipelining
+
+
+def test_nothing_is_pipelined_behind_auth():  # RFC 4954 §4
+    sender = met()
+    sender.command(b"AUTH PLAIN AGEAYg==")
+    sender.command(MAIL)
+    assert sender.take_output() == b"AUTH PLAIN AGEAYg==\r\n"
+    with pytest.raises(RuntimeError):
+        sender.respond(b"")
+    take_replies(sender, b"235 ok\r\n")
+    assert sender.take_output() == MAIL + b"\r\n"
+
+
+def test_what_was_announced_in_clear_is_forgotten():  # T33
+    sender = met()
+    sender.command(b"STARTTLS")
+    sender.command(b"NOOP")
+    assert sender.take_output() == b"STARTTLS\r\n"
+    take_replies(sender, b"220 go\r\n")
+    sender.take_output()
+    with pytest.raises(ReplyError):
+        sender.secured()  # something is still due
+    take_replies(sender, OK)
+    sender.secured()
+    assert not sender.extensions.pipelining
+    assert "SIZE" not in sender.extensions
+
+
+@pytest.mark.parametrize("more", [b"250 x\r\n", b"250-x", b"2", b"\n", b"\x16\x03\x01"])
+def test_what_came_in_clear_behind_the_220_ends_the_session(more):  # T33, CVE-2021-38371
+    sender = met()
+    sender.command(b"STARTTLS")
+    sender.take_output()
+
+    def go_on():
+        take_replies(sender, b"220 go\r\n" + more)
+        sender.secured()
+
+    with pytest.raises(ReplyError):
+        go_on()
+
+
+def test_mechanisms_are_read_from_the_announcement():
+    sender = met(b"250-mx.test\r\n250-AUTH=LOGIN\r\n250 auth scram-sha-256 Plain\r\n")
+    assert sender.extensions.mechanisms == {"SCRAM-SHA-256", "PLAIN"}
+    assert met().extensions.mechanisms == frozenset()

@@ -12,6 +12,7 @@
     content     the end of data, line ends, dot-stuffing
     receiver    the server's side of a session
     sender      the client's side of a session
+    sasl        the client's side of AUTH
 
 RFC 5321 and its companions; sections stand at what they govern.
 """

@@ -154,6 +154,11 @@ class Extensions:
             announced[keyword.upper()] = argument.strip()
         return cls(announced)
 
+    @property
+    def mechanisms(self) -> frozenset[str]:
+        """The SASL mechanisms by which it lets us authenticate (RFC 4954 §3)."""
+        return frozenset(self._announced.get("AUTH", "").upper().split())
+
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._announced
 

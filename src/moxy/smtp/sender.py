@@ -27,8 +27,12 @@ from moxy.smtp.extension import Extensions
 from moxy.smtp.replies import CLOSING_CODE, PRDR_BEGINS
 from moxy.smtp.reply import Reply, ReplyError, ReplyParser
 
-ENDS_GROUP: Final = frozenset({b"EHLO", b"HELO", b"LHLO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR"})
-"""Commands that nothing may be pipelined behind (RFC 2920 §3.1), by their first four octets."""
+_AUTH: Final = b"AUTH"
+
+ENDS_GROUP: Final = frozenset(
+    {b"EHLO", b"HELO", b"LHLO", b"DATA", b"QUIT", b"NOOP", b"VRFY", b"EXPN", b"STAR", _AUTH}
+)  # fmt: skip
+"""Commands that nothing may be pipelined behind (RFC 2920 §3.1, RFC 4954 §4), by their first four octets."""
 
 _DOT: Final = b"."
 _PRDR_DOT: Final = b".PRDR"
@@ -78,6 +82,25 @@ class Sender:
             self._queued.append(line)
         else:
             self._send(line)
+
+    def respond(self, line: bytes) -> None:
+        """Answer the 334 to AUTH (RFC 4954 §4): a line that is no command, whatever it looks like.
+
+        Raises RuntimeError while anything else is due.
+        """
+        if self.awaited:
+            raise RuntimeError("an answer to a challenge that has not come")
+        self._send(line, _AUTH)
+
+    def secured(self) -> None:
+        """From here on the connection is encrypted: what was said in clear is not known any more (RFC 3207 §4.2).
+
+        To be told between the 220 to STARTTLS and the handshake. Raises ReplyError if the destination, or whoever
+        stands between, has said more in clear than that 220: it is not to be believed, now or later (T33).
+        """
+        if self._awaited or self._parser.pending:
+            raise ReplyError("the destination spoke in clear behind its 220 to STARTTLS")
+        self.extensions = Extensions()
 
     def content(self, block: bytes) -> None:
         """Pass content on, in wire form. Raises RuntimeError unless the destination said 354."""
@@ -164,7 +187,7 @@ class Sender:
         if not self._awaited and self._parser.pending:
             self._answered_early = True
 
-    def _send(self, line: bytes) -> None:
+    def _send(self, line: bytes, verb: bytes = b"") -> None:
         self._refuse_what_came_before()
-        self._awaited.append(line[:4].upper())
+        self._awaited.append(verb or line[:4].upper())
         self.output.append(line + b"\r\n")
