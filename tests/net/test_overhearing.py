@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from moxy.net.overhearing import LINE_OCTETS, overheard, unheard
+from moxy.net.overhearing import LINE_OCTETS, bare, overheard, unheard
+from support.cutting import cut, cut_places
 
 
 class Transport(asyncio.Transport):
@@ -154,3 +158,83 @@ def test_all_else_passes(connection, told):
     heard.connection_lost(None)
     assert connection.happened == ["eof", "full", None]
     assert words(told)[-1] == {"ends": "closed"}
+
+
+# -- secrets
+
+AUTHENTICATION = [
+    ("C", b"EHLO a\r\n"),
+    ("S", b"250-b\r\n250 AUTH PLAIN\r\n"),
+    ("C", b"auth PLAIN c2VjcmV0\r\n"),
+    ("S", b"334 c2VjcmV0\r\n"),
+    ("C", b"c2VjcmV0\r\n"),
+    ("S", b"334 \r\n"),
+    ("C", b"\r\n"),
+    ("S", b"235 fine\r\n"),
+    ("C", b"MAIL FROM:<auth PLAIN@b>\r\n"),
+]
+
+
+def hear(heard, connection, we, side, data):
+    if side == we:
+        connection.transport.write(data)
+    else:
+        heard.data_received(data)
+
+
+@pytest.mark.parametrize("we", ["C", "S"])
+def test_of_auth_only_the_mechanism_is_told(connection, told, we):
+    heard = overheard("client", we)(connection)
+    heard.connection_made(Transport())
+    for side, data in AUTHENTICATION:
+        hear(heard, connection, we, side, data)
+    assert words(told)[1:] == [
+        {"C": "EHLO a"},
+        {"S": "250-b"},
+        {"S": "250 AUTH PLAIN"},
+        {"C": "auth PLAIN ***"},
+        {"S": "334 ***"},
+        {"C": "***"},
+        {"S": "334 ***"},
+        {"C": "***"},
+        {"S": "235 fine"},
+        {"C": "MAIL FROM:<auth PLAIN@b>"},
+    ]
+
+
+@given(st.data())
+def test_a_secret_is_not_told_however_the_lines_are_cut(data):
+    connection = Connection()
+    with capture_logs() as told:
+        heard = overheard("client", "S")(connection)
+        heard.connection_made(Transport())
+        for side, line in AUTHENTICATION:
+            for piece in cut(line, data.draw(cut_places)):
+                hear(heard, connection, "S", side, piece)
+    shown = "".join(str(value) for event in words(told) for value in event.values())
+    assert "c2" not in shown
+    assert "V" not in shown
+    assert "235 fine" in "".join(event.get("S", "") for event in words(told))
+
+
+def test_a_mechanism_without_a_secret_is_told_as_it_is(connection, told):
+    heard = overheard("client", "S")(connection)
+    heard.connection_made(Transport())
+    heard.data_received(b"AUTH LOGIN\r\nAUTHOR\r\n")
+    assert words(told)[1:] == [{"C": "AUTH LOGIN"}, {"C": "***"}]
+
+
+def test_the_same_connection_goes_on_encrypted(connection, told):
+    class Encrypted(Transport):
+        def get_extra_info(self, name, default=None):
+            return SimpleNamespace(version=lambda: "TLSv1.3")
+
+    heard = overheard("destination", "C")(connection)
+    heard.connection_made(Transport())
+    assert bare(connection.transport) is not connection.transport
+    encrypted = Encrypted()
+    heard.connection_made(encrypted)
+    assert bare(connection.transport) is encrypted
+    assert bare(encrypted) is encrypted
+    connection.transport.write(b"EHLO a\r\n")
+    assert words(told)[1:] == [{"encrypted": "TLSv1.3"}, {"C": "EHLO a"}]

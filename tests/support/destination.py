@@ -107,6 +107,10 @@ class Destination:
         self.port = 0
         self._server: asyncio.Server | None = None
 
+    def new_talk(self) -> Talk:
+        """What serves the next connection."""
+        return Talk(self)
+
     @property
     def open(self) -> list[Talk]:
         """The connections that are open now."""
@@ -124,9 +128,9 @@ class Destination:
         """Listen on `port`, or on a free one; or on the Unix socket at `path`."""
         loop = asyncio.get_running_loop()
         if path:
-            self._server = await loop.create_unix_server(lambda: Talk(self), path)
+            self._server = await loop.create_unix_server(self.new_talk, path)
             return
-        self._server = await loop.create_server(lambda: Talk(self), LOOPBACK, port)
+        self._server = await loop.create_server(self.new_talk, LOOPBACK, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,6 +67,8 @@ class FaultProxy:
         """Whether each octet is written on its own."""
         self.half_closes = False
         """Whether a half-close is passed on as one; a client that sends no more may still listen."""
+        self.rewrite: Callable[[Way, bytes], bytes] = lambda _, data: data
+        """What a man in the middle makes of what passes."""
         self.passed = dict.fromkeys(Way, 0)
         """Octets forwarded, of all connections since `begin_anew`."""
         self.struck = False
@@ -148,6 +150,7 @@ class _Side(asyncio.Protocol):
         if self.other is None or self.other.transport.is_closing():
             return
         self.proxy.passed[self.way] += len(data)
+        data = self.proxy.rewrite(self.way, data)
         pieces = [data[place : place + 1] for place in range(len(data))] if self.proxy.single_octets else [data]
         for piece in pieces:
             self.other.transport.write(piece)

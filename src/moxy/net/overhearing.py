@@ -4,6 +4,7 @@ Why as something around a connection and not inside it: where nobody listens, no
 
 Rules:
 - Content is nobody's business: of what a client sends between a 354 and the next reply, only the size is told.
+- Nor is a secret: of AUTH and what follows it until the verdict, only the mechanism is told.
 - One event for each line, of at most LINE_OCTETS; the log makes strangers' text harmless.
 
 Bugs: commands that a client sends behind its content, before it has heard the verdict, count as content.
@@ -28,12 +29,24 @@ Overhear = Callable[[asyncio.Protocol], asyncio.Protocol]
 Side = Literal["C", "S"]
 """Who speaks: the client or the server of the connection."""
 
+MASKED: Final = b"***"
+"""What is told in place of a secret."""
+
+_AUTH: Final = b"AUTH "
+_VERDICT: Final = frozenset({b"2", b"4", b"5"})
+"""How a reply begins that ends an AUTH; a 334 does not (RFC 4954 §4)."""
+
 log = get_logger("moxy.dialogue")
 
 
 def unheard(connection: asyncio.Protocol) -> asyncio.Protocol:
     """Nobody listens."""
     return connection
+
+
+def bare(transport: asyncio.Transport) -> asyncio.Transport:
+    """The transport of the loop itself, whoever listens in."""
+    return transport._transport if isinstance(transport, _Overhearing) else transport
 
 
 def overheard(peer: str, we: Side) -> Overhear:
@@ -53,6 +66,33 @@ def put_beneath(
     return cast("asyncio.Transport", transport)
 
 
+class _Mask:
+    """Hides what a client says to prove who it is, and what the server says to that, however the lines are cut."""
+
+    def __init__(self) -> None:
+        self._in_auth = False
+        self._begun: dict[Side, bytes] = {"C": b"", "S": b""}  # how a line begins that has not ended
+
+    def over(self, side: Side, line: bytes, *, ended: bool) -> bytes:
+        """A line, or the next part of one, as it may be told."""
+        begun = self._begun[side]
+        start = (begun + line)[: len(_AUTH)]
+        self._begun[side] = b"" if ended else start
+        if side == "S" and not begun and line[:1] in _VERDICT:
+            self._in_auth = False
+        if self._in_auth:
+            return b"334 " + MASKED if side == "S" and not begun else MASKED
+        if side == "C" and len(begun) < len(_AUTH) and start.upper() == _AUTH:
+            self._in_auth = True
+            return line[: len(_AUTH) - len(begun)] + (_without_secret(line[len(_AUTH) :]) if not begun else MASKED)
+        return line
+
+
+def _without_secret(argument: bytes) -> bytes:
+    mechanism, blank, _ = argument.partition(b" ")
+    return mechanism + blank + MASKED if blank else mechanism
+
+
 class _Overheard(asyncio.Protocol):
     """Stands between a transport and its protocol, and tells what passes."""
 
@@ -63,13 +103,18 @@ class _Overheard(asyncio.Protocol):
         self._we: Side = we
         self._they: Side = "S" if we == "C" else "C"
         self._in_content = False
+        self._mask = _Mask()
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._place = _place(transport.get_extra_info("peername"))
-        self._tell(begins=True)
+        """Connected; or the same connection goes on, encrypted: what is told is in clear all the same."""
+        if self._place:
+            self._tell(encrypted=transport.get_extra_info("ssl_object").version())
+        else:
+            self._place = _place(transport.get_extra_info("peername"))
+            self._tell(begins=True)
         self._protocol.connection_made(cast("asyncio.Transport", _Overhearing(transport, self)))
 
     def data_received(self, data: bytes) -> None:
@@ -88,11 +133,16 @@ class _Overheard(asyncio.Protocol):
         if side == "C" and self._in_content:
             self._tell(octets=len(data))
             return
-        lines = data.removesuffix(b"\r\n").split(b"\r\n")
+        *lines, rest = data.split(b"\r\n")
         for line in lines:
-            self._tell(**{side: line[:LINE_OCTETS].decode(errors="backslashreplace")})
+            self._tell_line(side, self._mask.over(side, line, ended=True))
+        if rest:
+            self._tell_line(side, self._mask.over(side, rest, ended=False))
         if side == "S":
-            self._in_content = lines[-1].startswith(b"354")
+            self._in_content = (rest or lines[-1]).startswith(b"354")
+
+    def _tell_line(self, side: Side, line: bytes) -> None:
+        self._tell(**{side: line[:LINE_OCTETS].decode(errors="backslashreplace")})
 
     def _tell(self, **what: object) -> None:
         log.debug("dialogue", **{self._peer: self._place}, **what)

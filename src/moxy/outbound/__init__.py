@@ -5,8 +5,10 @@ destination  SmtpDestination: candidates in order, leases
 settings     Settings: how its hosts are spoken with
 pool         Pool: the connections to one host, few and proved alive
 connect      how a connection comes about: addresses, TCP or a Unix socket
-introduction how it begins: greeting, EHLO or LHLO, XCLIENT
-handover     what it says of the client
+introduction how it begins: greeting, EHLO or LHLO, and the next three
+encryption   STARTTLS, and what is done where it fails
+authentication AUTH: the exchange
+handover     what it says of the client: XCLIENT and others
 upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
 forwarding   the same with XFORWARD

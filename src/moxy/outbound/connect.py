@@ -1,14 +1,18 @@
-"""How a connection to a destination comes about: its addresses, TCP or a Unix socket. Then it is introduced."""
+"""How a connection to a destination comes about: its addresses, TCP or a Unix socket, implicit TLS. Then it is
+introduced.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from dataclasses import dataclass
 
 from structlog import get_logger
 
 from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
+from moxy.net.tlsclient import explain, is_tls
+from moxy.outbound.encryption import name
 from moxy.outbound.handover import HEADERS, facts, header
 from moxy.outbound.introduction import introduce
 from moxy.outbound.settings import Settings
@@ -28,49 +32,80 @@ async def connect(
 
     Needs a task to run in.
     """
-    loop = ground.loop
     if settings.protocol == "lmtp" and host.port == SMTP_PORT:
         log.warning("not_connected", destination=str(host), reason="LMTP is not for port 25")  # RFC 2033 §5
         return replies.DESTINATION_UNREACHABLE
     try:
         found = await _addresses(host, ground, deadline)
     except (OSError, UnicodeError, TimeoutError) as error:
-        log.warning("name_not_resolved", destination=str(host), reason=_reason(error))
+        log.warning("name_not_resolved", destination=str(host), reason=explain(error))
         return replies.DESTINATION_UNREACHABLE
+    attempt = _Attempt(host, found, ground, owner, settings, session, deadline)
     for address in found:
-        upstream = Upstream(host, ground, owner)
+        result = await attempt.at(address)
+        if result is replies.TLS_FAILED and settings.encryption is not None and settings.encryption.optional:
+            result = await attempt.at(address)  # in clear: the host is avoided now, and the client waits for an answer
+        if result is not None:
+            return result
+    return replies.DESTINATION_UNREACHABLE
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is the same for all addresses of a host."""
+
+    host: Host
+    found: list[str]
+    ground: Ground
+    owner: Owner
+    settings: Settings
+    session: Session
+    deadline: float
+
+    async def at(self, address: str) -> Upstream | Reply | None:
+        """One address; None: another may answer."""
+        host, ground, settings = self.host, self.ground, self.settings
+        upstream = Upstream(host, ground, self.owner)
         try:
-            transport = await asyncio.wait_for(_open(upstream, address, ground), _patience(ground, deadline))
+            transport = await asyncio.wait_for(self._open(upstream, address), _patience(ground, self.deadline))
         except (OSError, TimeoutError) as error:
-            log.warning("not_connected", destination=str(host), address=address, reason=_reason(error))
-            continue
+            log.warning("not_connected", destination=str(host), address=address, reason=explain(error))
+            return replies.TLS_FAILED if is_tls(error) else None
         if _is_ourselves(host, transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
             return replies.LOOP_TO_SELF
-        upstream.carries = facts(settings, session)
-        if settings.identity in HEADERS:
-            upstream.preface(header(settings, session))
-        timer = loop.call_at(deadline, upstream.lose, replies.DESTINATION_SILENT)
+        upstream.carries = facts(settings, self.session)
+        if settings.identity in HEADERS and not self._implicit:
+            upstream.preface(header(settings, self.session))
+        timer = ground.loop.call_at(self.deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
-            return await introduce(upstream, found, ground, settings, session)
+            return await introduce(upstream, self.found, ground, settings, self.session)
         finally:
             timer.cancel()
-    return replies.DESTINATION_UNREACHABLE
+
+    @property
+    def _implicit(self) -> bool:
+        encryption = self.settings.encryption
+        return encryption is not None and encryption.implicit and not self.host.local
+
+    async def _open(self, upstream: Upstream, address: str) -> asyncio.BaseTransport:
+        """Connect to one address of the host. Raises OSError."""
+        protocol = self.ground.overhear(upstream)
+        loop, host, encryption = self.ground.loop, self.host, self.settings.encryption
+        if host.local:
+            transport, _ = await loop.create_unix_connection(lambda: protocol, address)
+        elif encryption is not None and encryption.implicit:
+            preface = header(self.settings, self.session) if self.settings.identity in HEADERS else b""
+            place = (address, host.port)
+            return await encryption.client.connect(protocol, place, str(host), name(upstream, encryption), preface)
+        else:
+            transport, _ = await loop.create_connection(lambda: protocol, address, host.port)
+        return transport
 
 
 async def _addresses(host: Host, ground: Ground, deadline: float) -> list[str]:
     """Where to find the host. Raises OSError, UnicodeError and TimeoutError where nobody can tell."""
     return [host.name] if host.local else await ground.names.addresses(host.name, _patience(ground, deadline))
-
-
-async def _open(upstream: Upstream, address: str, ground: Ground) -> asyncio.BaseTransport:
-    """Connect to one address of the host. Raises OSError."""
-    protocol = partial(ground.overhear, upstream)
-    if upstream.host.local:
-        transport, _ = await ground.loop.create_unix_connection(protocol, address)
-        return transport
-    transport, _ = await ground.loop.create_connection(protocol, address, upstream.host.port)
-    return transport
 
 
 def _patience(ground: Ground, deadline: float) -> float:
@@ -90,7 +125,3 @@ def _is_ourselves(host: Host, transport: asyncio.BaseTransport, ground: Ground) 
     everywhere = "::" if ":" in peer[0] else "0.0.0.0"  # noqa: S104 - compared, not bound
     here = peer[0] == own[0] or peer[0].startswith("127.")
     return here and (everywhere, peer[1]) in ground.listening
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

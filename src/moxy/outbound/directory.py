@@ -18,7 +18,7 @@ class SmtpDirectory:
         self._ground = ground
         self._defaults = defaults
         self._named = dict(named or {})
-        self._destinations: dict[str, SmtpDestination] = {}
+        self._destinations: dict[tuple[str | Settings, ...], SmtpDestination] = {}
         self._pools: dict[tuple[Settings, str], Pool] = {}
         self._by_route: dict[str, tuple[SmtpDestination, ...]] = {}
         self._copies_by_route: dict[str, tuple[SmtpDestination, ...]] = {}
@@ -55,7 +55,7 @@ class SmtpDirectory:
     ) -> SmtpDestination:
         name = ",".join(str(host) for host in hosts)
         shares = ",".join(str(host.weight) for host in hosts)
-        key = f"{purpose}{settings}|{name}" if len(hosts) == 1 else f"{settings}|{mode}|{name}|{shares}"
+        key = (settings, purpose, name) if len(hosts) == 1 else (settings, mode, name, shares)
         destination = self._destinations.get(key)
         if destination is None:
             pools = [self._pool(host, settings) for host in hosts]
@@ -75,8 +75,8 @@ class SmtpDirectory:
         for known_routes in (self._by_route, self._copies_by_route):
             for key in [key for key, found in known_routes.items() if all(place.unused for place in found)]:
                 del known_routes[key]
-        for name in [name for name, destination in self._destinations.items() if destination.unused]:
-            del self._destinations[name]
+        for unused in [key for key, destination in self._destinations.items() if destination.unused]:
+            del self._destinations[unused]
         known = {pool for destination in self._destinations.values() for pool in destination.pools}
         for pool_key in [pool_key for pool_key, pool in self._pools.items() if pool not in known]:
             del self._pools[pool_key]

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from moxy.net.tlsclient import TlsClient
 
 Identity = Literal["none", "header", "xforward", "xclient", "proxy-v1", "proxy-v2", "helo"]
 
 PERSONAL: Final[frozenset[str]] = frozenset({"xclient", "proxy-v1", "proxy-v2", "helo"})
 """Identities that a connection has from its beginning to its end: nobody else may be served by it (T25)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How connections over a network are encrypted. Those to Unix sockets are not."""
+
+    client: TlsClient
+    """Who shakes hands, and judges the certificate."""
+    optional: bool = True
+    """Where it is not to be had, is mail sent in clear?"""
+    implicit: bool = False
+    """Does TLS begin with the connection, without STARTTLS (RFC 8314 §3)? It is never optional then."""
+    name: str = ""
+    """What the certificate is for, and what is asked for by SNI; "": the host's own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are to a destination that wants to know (RFC 4954)."""
+
+    user: str
+    secret: str = field(repr=False)
+    mechanisms: tuple[str, ...]
+    """Those that may be used; the first that is offered is."""
+    in_clear: bool = False
+    """May the secret itself be told to whom others can listen?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +58,10 @@ class Settings:
     """What to do with 8-bit content for a host without 8BITMIME (T9)."""
     identity: Identity = "header"
     """How they hear who the client is (T25 to T28)."""
+    encryption: Encryption | None = None
+    """How connections are encrypted; None: not at all."""
+    login: Login | None = None
+    """How we authenticate; None: not at all."""
 
     def __post_init__(self) -> None:
         if self.identity in PERSONAL:

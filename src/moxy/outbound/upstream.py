@@ -19,8 +19,9 @@ from moxy.delivery import Flow
 from moxy.mail import Host
 from moxy.net.deadlines import NEVER, Sweeper
 from moxy.net.names import Names
-from moxy.net.overhearing import Overhear, unheard
+from moxy.net.overhearing import Overhear, bare, unheard
 from moxy.net.steps import Answer
+from moxy.net.tlsclient import Shield, TlsClient, explain, is_tls
 from moxy.outbound import hiding
 from moxy.smtp import replies
 from moxy.smtp.extension import Extensions
@@ -143,7 +144,7 @@ class Upstream(asyncio.Protocol):
         self.authenticated = False
         """Has the destination accepted our credentials (RFC 4954)?"""
         self.verified = False
-        """Is the connection encrypted, and does the destination's certificate prove its name?"""
+        """Is the connection encrypted, and the destination's certificate one that we were told to trust?"""
         self.quiet_since = 0.0
         """When the destination last answered what it was asked, on the loop's clock."""
         self.deadline = NEVER
@@ -182,6 +183,17 @@ class Upstream(asyncio.Protocol):
         self.request(lines, patience, answer.set)
         return answer
 
+    def respond(self, line: bytes, patience: float) -> Answer[list[Reply]]:
+        """Answer the 334 to AUTH; the next reply is to be awaited."""
+        answer: Answer[list[Reply]] = Answer(self._loop)
+        if self.lost is not None:
+            answer.set([self.lost])
+        else:
+            self._sender.respond(line)
+            self._await(1, patience, answer.set)
+            self.flush()
+        return answer
+
     def commit(self, patience: float) -> Answer[list[Reply]]:
         """Send the final dot behind the content; the verdict, due within `patience` seconds, is to be awaited."""
         verdict: Answer[list[Reply]] = Answer(self._loop)
@@ -218,6 +230,39 @@ class Upstream(asyncio.Protocol):
         """Has it had all transactions that it may have?"""
         return self.transactions >= self.allowed
 
+    # -- encryption
+
+    async def encrypt(self, client: TlsClient, name: str, patience: float) -> str:
+        """After the 220 to STARTTLS: the handshake. "" if the connection is encrypted now; else why it is lost.
+
+        What was said in clear is forgotten, and nothing more of it is heard (T33). The certificate is for `name`.
+        """
+        try:
+            self._sender.secured()
+        except ReplyError as error:
+            self.lose(replies.DESTINATION_GARBLED)
+            return str(error)
+        if self.lost is not None or self._transport is None:
+            return "the connection was lost"
+        transport = bare(self._transport)
+        protocol = transport.get_protocol()
+        try:
+            encrypted = await client.start(transport, protocol, str(self.host), name, patience)
+        except OSError as error:
+            self.lose(replies.TLS_FAILED)
+            self.connection_lost(None)  # the loop does not always tell
+            return explain(error)
+        if self.lost is not None:
+            encrypted.abort()
+            return "the connection was given up"
+        cast("asyncio.Protocol", protocol).connection_made(encrypted)
+        return ""
+
+    @property
+    def tls(self) -> Shield | None:
+        """The encryption of the connection, if there is any."""
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
+
     # -- content
 
     def write(self, block: bytes) -> None:
@@ -252,12 +297,13 @@ class Upstream(asyncio.Protocol):
     # -- from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected: the destination speaks first."""
+        """Connected: the destination speaks first. Or the same connection goes on, encrypted: then we do."""
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._transport = transport
+        new, self._transport = self._transport is None, transport
         transport.set_write_buffer_limits(high=WRITE_AHEAD)
-        self._ground.sweeper.watched.add(self)
-        self._await(1, self._ground.reply, self.greeting.set)
+        if new:
+            self._ground.sweeper.watched.add(self)
+            self._await(1, self._ground.reply, self.greeting.set)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who asked."""
@@ -298,7 +344,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
-        del exc
+        if exc is not None and is_tls(exc) and self.lost is None:  # in TLS 1.3 a server refuses us after our handshake
+            log.warning("tls_broken", destination=str(self.host), reason=explain(exc))
         self._ground.sweeper.watched.discard(self)
         self.lose(replies.DESTINATION_LOST)
         self._transport = None
