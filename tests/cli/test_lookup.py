@@ -50,6 +50,7 @@ def test_a_route_is_told_with_table_entry_mode_hosts_and_settings(ask):
         "hosts     alpha:2525, beta:25",
         "copies    archive:25",
         "settings  [destination.alpha]",
+        "security  TLS where it is offered, not verified",
         "identity  xclient: XCLIENT, on a connection for each client",
     ]
 
@@ -62,7 +63,7 @@ def test_a_domain_may_be_asked_for_by_its_u_labels(ask):
 
 def test_hosts_of_a_line_have_the_common_settings(ask):
     lines = ask('"joe"@a.org').output.splitlines()
-    assert lines[2:-1] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]
+    assert lines[2:-2] == ["entry     joe@a.org", "mode      all", "hosts     m:1, [::1]:2", "settings  [delivery]"]
     assert lines[-1] == "identity  header: the trace field names the client"
 
 
@@ -89,6 +90,7 @@ def test_a_client_that_may_relay_has_a_route(ask):
         "mode      failover",
         "hosts     out:25",
         "settings  [delivery]",
+        "security  TLS where it is offered, not verified",
         "identity  header: the trace field names the client",
     ]
 
@@ -124,3 +126,31 @@ def test_a_domain_stands_for_its_postmaster(ask):
 def test_every_identity_has_its_words():
     assert set(IDENTITIES) == set(get_args(Identity))
     assert all(("for each client" in words) is (identity in PERSONAL) for identity, words in IDENTITIES.items())
+
+
+@pytest.mark.parametrize(
+    ("keys", "plan"),
+    [
+        ('tls = "none"', "in clear"),
+        ('tls = "required"', "TLS, required, not verified"),
+        (f'tls = "required"\ntls_fingerprints = ["{"0" * 64}"]', "TLS, required, verified by fingerprint"),
+        ("tls_implicit = true", "TLS from the first octet, required, not verified"),
+        ('tls = "verified"', "TLS, verified by the authorities of the system"),
+        (
+            f'tls = "verified"\ntls_ca = "/ca.pem"\ntls_name = "a.example"\ntls_fingerprints = ["{"0" * 64}"]',
+            "TLS, verified by /ca.pem and a fingerprint, for a.example",
+        ),
+        (
+            'auth_user = "moxy"\nauth_secret = "env:NOT_ASKED_FOR"\nauth_mechanisms = ["CRAM-MD5", "PLAIN"]',
+            "TLS where it is offered, not verified; AUTH as moxy by CRAM-MD5, PLAIN",
+        ),
+    ],
+)
+def test_the_plan_for_encryption_and_authentication_is_told(ask, keys, plan):
+    (ask.directory / "moxy.toml").write_text(f"{CONFIG}[delivery]\n{keys}\n")
+    assert ask("joe@a.org").output.splitlines()[-2] == f"security  {plan}"
+
+
+def test_a_unix_socket_is_told_to_be_one(ask):
+    (ask.directory / "moxy.db").write_text("joe@a.org unix:/run/x\n")
+    assert ask("joe@a.org").output.splitlines()[-2] == "security  in clear, on a Unix socket"

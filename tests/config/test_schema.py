@@ -54,6 +54,15 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "transactions": 100,
         "eight_bit": "refuse",
         "identity": "header",
+        "tls": "opportunistic",
+        "tls_implicit": False,
+        "tls_ca": None,
+        "tls_name": "",
+        "tls_fingerprints": (),
+        "auth_user": "",
+        "auth_secret": None,
+        "auth_mechanisms": ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"),
+        "auth_in_clear": False,
     }
     assert defaults.listener["mx"].proxy_from == defaults.listener["mx"].xclient_from == ()
     assert (defaults.listener["mx"].protocol, defaults.listener["mx"].socket_mode) == ("smtp", 0o660)

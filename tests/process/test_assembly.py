@@ -144,5 +144,7 @@ def test_what_is_not_configured_is_as_each_part_has_it_of_its_own(loop):
     parts = assemble(Config(hostname="mx.moxy.test"), frozenset(), loop)
     service, outbound = parts.service, parts.directory
     assert (service.patience, service.bounds) == (Patience(), Bounds())
-    assert outbound._defaults == Settings()
+    encryption = outbound._defaults.encryption
+    assert outbound._defaults == Settings(encryption=encryption)
+    assert encryption.optional
     assert outbound._ground == Ground("mx.moxy.test", service.sweeper, loop)

@@ -1,9 +1,10 @@
-"""`moxy check`: is the configuration right, and the tables that it names? Everything wrong is told at once.
+"""`moxy check`: is the configuration right, and are the tables, certificates and secrets right that it names? All that
+is wrong is told at once.
 
 Exit status: 0, Moxy can start with it; 1, it cannot.
 
 Bugs: it does not ask the machine whether ports are to be had, nor whether the user that Moxy becomes may read the
-tables; the start tells.
+tables, certificates and secrets; the start tells.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.logs import DaemonLog, FileLog, LineLog, Log, NoLog, TotalsLog
 from moxy.config.routes import DbmRoutes, NodbRoutes, Routes
-from moxy.config.schema import Config
+from moxy.config.schema import Config, Delivery
 from moxy.errors import ConfigError, MoxyError, Problem
 from moxy.gdbm import LibraryMissing
 from moxy.gdbm.library import library
+from moxy.process.credentials import is_for_all
+from moxy.process.destinations import security_problems
 from moxy.process.privileges import identity, may_write
 from moxy.process.tables import named_tables
 from moxy.routes import RouteTable
 from moxy.routes.dbm import DbmTable, entry_problems
 from moxy.routes.file import FileTable
 from moxy.routes.wording import nearest
+from moxy.smtp.sasl import PLAINTEXT
 
 
 @click.command("check")
@@ -40,7 +44,7 @@ def check(context: click.Context, file: Path | None) -> None:
         path = file or find_config()
         config = load(path)
         tables = named_tables(config)
-        problems = [*table_problems(config), *machine_problems(config, path)]
+        problems = [*table_problems(config), *machine_problems(config, path), *security_problems(config)]
     except ConfigError as error:
         problems = error.problems
     if problems:
@@ -146,6 +150,8 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     for name, log in config.log.items():
         if isinstance(log, LineLog):
             yield from (f"log {name}: {text}" for text in _doubts(log))
+    for title, name in {"delivery": "", **{f"destination {name}": name for name in config.destination}}.items():
+        yield from (f"{title}: {text}" for text in _dangers(config.connection_settings(name)))
     if config.ledger.hours and config.ledger.path is not None:
         yield from _obstacles(config.ledger.path.parent, config.runas)
 
@@ -160,6 +166,17 @@ def _believed(config: Config) -> Iterator[str]:
     for pattern in proxies:
         if pattern in config.relay.allow_from:
             yield f"the proxy {pattern} may relay itself; where it names no client, who comes through it may, too"
+
+
+def _dangers(section: Delivery) -> Iterator[str]:
+    """Who else may get to know a password."""
+    if not section.auth_user or section.auth_secret is None:
+        return
+    if is_for_all(section.auth_secret):
+        yield f"every user of this machine can read {section.auth_secret}"
+    judged = section.tls == "verified" or (section.tls == "required" and section.tls_fingerprints)
+    if not judged and not PLAINTEXT.isdisjoint(section.auth_mechanisms):
+        yield "whoever stands between may be told the password; `verified` for `tls`, or other mechanisms, prevent it"
 
 
 def _obstacles(directory: Path, runas: str) -> Iterator[str]:

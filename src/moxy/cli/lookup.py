@@ -20,6 +20,7 @@ from moxy.cli.arguments import checked
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config
+from moxy.config.security import Security
 from moxy.errors import MoxyError
 from moxy.mail.route import Route
 from moxy.process.tables import build_relay, named_tables
@@ -84,7 +85,7 @@ def lookup(context: click.Context, file: Path | None, client: str, address: Forw
     if finding is None:
         click.echo("no route: 550 5.7.1 relaying denied")
         context.exit(1)
-    for line in describe(finding):
+    for line in describe(finding, config):
         click.echo(line)
     click.echo(f"identity  {IDENTITIES[config.connection_settings(finding.route.settings).identity]}")
 
@@ -113,9 +114,10 @@ def _match(table: RouteTable, path: ForwardPath) -> tuple[str, Route] | None:
     return None if route is None else ("unknown", route)
 
 
-def describe(finding: Finding) -> list[str]:
+def describe(finding: Finding, config: Config) -> list[str]:
     """The lines that tell a finding to people."""
     route = finding.route
+    local = all(host.local for host in route.hosts)
     return [
         f"table     {finding.source}",
         f"entry     {finding.entry}",
@@ -123,4 +125,27 @@ def describe(finding: Finding) -> list[str]:
         f"hosts     {', '.join(str(host) for host in route.hosts)}",
         *([f"copies    {', '.join(str(host) for host in route.best_effort)}"] if route.best_effort else []),
         f"settings  {f'[destination.{route.settings}]' if route.settings else '[delivery]'}",
+        f"security  {security(config.connection_settings(route.settings), local=local)}",
     ]
+
+
+def security(section: Security, *, local: bool) -> str:
+    """How connections are encrypted and who we are on them; `local`: all are to Unix sockets."""
+    return _encryption(section, local=local) + _login(section)
+
+
+def _encryption(section: Security, *, local: bool) -> str:
+    if local or section.tls == "none":
+        return "in clear, on a Unix socket" if local else "in clear"
+    begins = "TLS from the first octet" if section.tls_implicit else "TLS"
+    if section.tls == "verified":
+        pinned = " and a fingerprint" if section.tls_fingerprints else ""
+        whom = f", for {section.tls_name}" if section.tls_name else ""
+        return f"{begins}, verified by {section.tls_ca or 'the authorities of the system'}{pinned}{whom}"
+    if section.tls == "required" or section.tls_implicit:
+        return f"{begins}, required, {'verified by fingerprint' if section.tls_fingerprints else 'not verified'}"
+    return f"{begins} where it is offered, not verified"
+
+
+def _login(section: Security) -> str:
+    return f"; AUTH as {section.auth_user} by {', '.join(section.auth_mechanisms)}" if section.auth_user else ""

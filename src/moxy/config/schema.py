@@ -1,7 +1,8 @@
 """The schema: every key of the configuration, its type, default and documentation, declared once.
 
 The sections about listeners and their certificates stand in `listeners`, those about tables in `routes`, those about
-logs in `logs`, that about the ledger in `ledger`.
+logs in `logs`, that about the ledger in `ledger`; the keys about encryption and authentication towards destinations in
+`security`.
 
 `moxy.toml` is these models spelled in TOML; the original's `moxy.conf` is mapped to the same keys (`classic`). `moxy
 describe` and docs/configuration.md are made from the text under each field, so a key is documented here or nowhere.
@@ -24,6 +25,7 @@ from moxy.config.ledger import Ledger
 from moxy.config.listeners import Certificate, Listener
 from moxy.config.logs import Log, OperatorLog
 from moxy.config.routes import NodbRoutes, Relay, Routes
+from moxy.config.security import OwnSecurity, Security, check
 from moxy.config.types import (
     Count,
     Duration,
@@ -149,7 +151,7 @@ def _check_lease(identity: str, lease: str, *section: str) -> None:
         raise contradiction(message, *section, "lease")
 
 
-class Delivery(Section):
+class Delivery(Security):
     """How Moxy speaks with destinations, where a `[destination.NAME]` does not say otherwise."""
 
     protocol: Protocol = "smtp"
@@ -185,7 +187,7 @@ class Delivery(Section):
         return self
 
 
-class Destination(Section):
+class Destination(OwnSecurity):
     """The servers of one destination, to be named by a route. Connection keys left out are those of `[delivery]`."""
 
     hosts: Hosts = Field(examples=[[Host("192.0.2.10", 25), Host("192.0.2.11", 2525)]])
@@ -373,6 +375,13 @@ class Config(Section):
                 if certificate not in self.certificate:
                     message = f"there is no [certificate.{certificate}]{nearest(certificate, self.certificate)}"
                     raise contradiction(message, "listener", name, "certificates", index)
+        return self
+
+    @model_validator(mode="after")
+    def _security_contradicts_nothing(self) -> "Config":
+        check(self.delivery, self.delivery, "delivery")
+        for name, section in self.destination.items():
+            check(section, self.connection_settings(name), "destination", name)
         return self
 
     def _lmtp_hosts(self) -> Iterator[tuple[tuple[str, ...], Iterable[Host | str]]]:

@@ -76,7 +76,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return info.context.directory / text if isinstance(info.context, Surroundings) else Path(text)
 
 
-def _unlike(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def unlike(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """No entry twice: in mode `all`, a host named twice would get every message twice."""
     texts = [str(item) for item in items]  # a host's text is without its weight
     for index, text in enumerate(texts):
@@ -129,21 +129,21 @@ Duration = Annotated[
 HostsOrNone = Annotated[
     tuple[Annotated[Host, _reader(Host, values.host)], ...],
     Field(strict=False),
-    AfterValidator(_unlike),
+    AfterValidator(unlike),
     Form("list of `host:port`"),
 ]
 Hosts = Annotated[HostsOrNone, AfterValidator(_some)]
 HostsOrDestination = Annotated[
     tuple[Annotated[Host | str, PlainValidator(_host_or_destination)], ...],
     Field(strict=False),
-    AfterValidator(_unlike),
+    AfterValidator(unlike),
     AfterValidator(_some),
     Form("list of `host:port`, or of one destination's name"),
 ]
 Endpoints = Annotated[
     tuple[Annotated[Endpoint, _reader(Endpoint, values.endpoint)], ...],
     Field(strict=False),
-    AfterValidator(_unlike),
+    AfterValidator(unlike),
     AfterValidator(_some),
     Form("list of `address:port` or `unix:/path`"),
 ]
@@ -156,7 +156,7 @@ Names = Annotated[
 Clients = Annotated[
     tuple[Annotated[ClientPattern, _reader(ClientPattern, values.client)], ...],
     Field(strict=False),
-    AfterValidator(_unlike),
+    AfterValidator(unlike),
     Form("list of client addresses"),
 ]
 HostMode = Annotated[Mode, Field(strict=False), Form("`all`, `failover` or `balance`")]

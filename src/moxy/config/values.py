@@ -26,6 +26,8 @@ EXPECTED_ENDPOINT = (
 EXPECTED_MODE = "the octal digits of a file mode (`0660`)"
 EXPECTED_SIZE = "a number of octets, or a text with kB, MB, GB, KiB, MiB or GiB (`50MiB`)"
 EXPECTED_DURATION = "a number of seconds more than 0, or a text with ms, s, m, h or d (`30s`, `5m`)"
+EXPECTED_FINGERPRINT = "the SHA-256 of a certificate in 64 hexadecimal digits, colons between them or not"
+EXPECTED_PLACE = "`file:/path` or `env:NAME`, where the secret stands; itself it has no place in a configuration"
 EXPECTED_NAME = "a name of letters, digits, `-` and `_`"
 
 _MODE = re.compile(r"0?[0-7]{3}")
@@ -33,6 +35,8 @@ _WEIGHT = re.compile(r"(?P<place>.*)\*(?P<weight>[0-9]{1,4})", re.DOTALL)
 _PORT = re.compile(r"[0-9]{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]{1,3})")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_SECRET = re.compile(r"(file):(/[^\x00-\x1f\x7f]+)|(env):([A-Za-z_][A-Za-z0-9_]*)")
 _SIZES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _DURATIONS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -53,6 +57,17 @@ class Endpoint:
 
     def __str__(self) -> str:
         return host_port(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlace:
+    """Where a secret stands: in a `file`, or in the environment (`env`)."""
+
+    kind: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.where}"
 
 
 def shown(value: object) -> str:
@@ -123,6 +138,24 @@ def duration(value: object) -> float:
     if not 0 < seconds < 1e12:
         raise ValueError(f"expected {EXPECTED_DURATION}, not {shown(value)}")
     return seconds
+
+
+def fingerprint(value: object) -> str:
+    """The fingerprint of a certificate, in lower case without colons."""
+    text = _text(value, EXPECTED_FINGERPRINT)
+    digits = text.replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(digits):
+        raise ValueError(f"expected {EXPECTED_FINGERPRINT}, not {shown(text)}")
+    return digits
+
+
+def secret(value: object) -> SecretPlace:
+    """Where a secret stands. What was found is never shown: it may be the secret."""
+    text = value.strip() if isinstance(value, str) else ""
+    match = _SECRET.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected {EXPECTED_PLACE}")
+    return SecretPlace(match[1] or match[3], match[2] or match[4])
 
 
 def client(value: object) -> ClientPattern:

@@ -12,9 +12,9 @@ from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.directory import SmtpDirectory
-from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Ground
 from moxy.process.descriptors import fitting_sessions
+from moxy.process.destinations import build_settings, share
 from moxy.process.logs import open_sinks
 from moxy.process.tables import build_relay, build_tables
 
@@ -39,7 +39,7 @@ def assemble(
     """Build it all, for one of the configuration's workers. `listening` is where we do. Without a `ledger` nothing is
     remembered.
 
-    Raises ConfigError for a route table, MoxyError for a log, that cannot be used.
+    Raises ConfigError for a route table, a certificate or a secret, MoxyError for a log, that cannot be used.
     """
     times = config.timeouts
     tables = build_tables(config)
@@ -59,8 +59,7 @@ def assemble(
         prove=times.prove,
         overhear=overheard("destination", "C") if debug else unheard,
     )
-    named = {name: _settings(config.connection_settings(name), config.workers) for name in config.destination}
-    directory = SmtpDirectory(ground, _settings(config.delivery, config.workers), named)
+    directory = SmtpDirectory(ground, *build_settings(config))
     recorder = Recorder(open_sinks(config, loop.call_later))
     service = Service(
         hostname=config.hostname,
@@ -83,13 +82,4 @@ def assemble(
 
 
 def _bounds(limits: schema.Limits, workers: int) -> Bounds:
-    return Bounds(**limits.model_dump() | {"sessions": fitting_sessions(_share(limits.sessions, workers))})
-
-
-def _settings(section: schema.Delivery, workers: int) -> Settings:
-    return Settings(**section.model_dump() | {"connections": _share(section.connections, workers)})
-
-
-def _share(bound: int, workers: int) -> int:
-    """One worker's part of what all of them together may have."""
-    return max(1, bound // workers)
+    return Bounds(**limits.model_dump() | {"sessions": fitting_sessions(share(limits.sessions, workers))})
