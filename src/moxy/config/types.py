@@ -150,7 +150,7 @@ Endpoints = Annotated[
 Names = Annotated[
     tuple[Name, ...],
     Field(strict=False),
-    AfterValidator(_unlike),
+    AfterValidator(unlike),
     Form("list of names"),
 ]
 Clients = Annotated[
