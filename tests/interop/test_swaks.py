@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.moxy_process import HOST_NAME, Moxy, running_moxy
-from support.ports import LOOPBACK
-from support.processes import require_program, run_to_end
 from support.smtpsink import Received, SmtpSink
+from support.swaks import RCPT_REFUSED, replies, run_swaks
 
 pytestmark = pytest.mark.interop
-
-RCPT_REFUSED = 24
-"""swaks' exit status when no recipient was accepted."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,7 @@ class Stage:
 
     def swaks(self, *options: str, status: int = 0) -> str:
         """Run swaks with these options; what it shows of the dialogue."""
-        arguments = [require_program("swaks"), "--server", LOOPBACK, "--port", str(self.moxy.port)]
-        arguments += ["--helo", "client.test", "--from", "sender@sender.test", *options]
-        finished = run_to_end(arguments)
-        assert finished.returncode == status, finished.stdout
-        return finished.stdout
+        return run_swaks(self.moxy.port, "--from", "sender@sender.test", *options, status=status)
 
     def received(self) -> Received:
         """The one message at the sink for one.test."""
@@ -63,8 +55,8 @@ def test_a_plain_message_passes(stage: Stage) -> None:
 
 def test_a_pipelined_transaction_is_answered_in_order(stage: Stage) -> None:
     dialogue = stage.swaks("--pipeline", "--to", "ann@one.test,bob@two.test,eve@elsewhere.test,ada@one.test")
-    replies = [line[4:7] for line in dialogue.splitlines() if line.startswith(("<- ", "<**"))]
-    assert replies[-8:] == ["250", "250", "250", "550", "250", "354", "250", "221"]
+    codes = [reply[:3] for reply in replies(dialogue)]
+    assert codes[-8:] == ["250", "250", "250", "550", "250", "354", "250", "221"]
     assert stage.received().forward_paths == ["ann@one.test", "ada@one.test"]
 
 

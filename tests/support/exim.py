@@ -20,6 +20,7 @@ import pytest
 from support.directories import UNPRIVILEGED, is_root, make_writable
 from support.ports import LOOPBACK, free_port
 from support.processes import GLANCE, PATIENCE, Running, run_to_end
+from support.submit import EIGHT_BIT
 
 BESIDE = Path(os.environ.get("MOXY_INTEROP", "/var/lib/moxy-interop"))
 
@@ -37,6 +38,8 @@ local_interfaces = 127.0.0.1
 disable_ipv6 = true
 deliver_drop_privilege = true
 smtp_accept_max = 0
+message_size_limit = 100M
+smtp_accept_queue_per_connection = 0
 tls_advertise_hosts =
 """
 
@@ -179,10 +182,21 @@ class EximClient(_Instance):
             no_pipelining="" if pipelining else "*",
         )
 
-    def take(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
-        """Put a message into the queue; its id. It is only delivered when it is told to."""
-        envelope = [f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{recipient}>" for recipient in recipients)]
-        dialogue = "\r\n".join(["HELO localhost", *envelope, "DATA", ""]).encode() + content + b".\r\nQUIT\r\n"
+    def take(
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        content: bytes,
+        mail: Sequence[str] = EIGHT_BIT,
+        rcpt: Sequence[str] = (),
+    ) -> str:
+        """Put a message in wire form into the queue, with these parameters of MAIL and RCPT; its id.
+
+        It is only delivered when it is told to.
+        """
+        envelope = [" ".join([f"MAIL FROM:<{sender}>", *mail])]
+        envelope += [" ".join([f"RCPT TO:<{recipient}>", *rcpt]) for recipient in recipients]
+        dialogue = "\r\n".join(["EHLO localhost", *envelope, "DATA", ""]).encode() + content + b".\r\nQUIT\r\n"
         done = subprocess.run(
             self.command("-bs", "-odq"), input=dialogue, capture_output=True, timeout=PATIENCE, check=False
         )
