@@ -1,4 +1,4 @@
-"""A private Dovecot that does nothing but LMTP: its own configuration, sockets and mailboxes.
+"""A private Dovecot with LMTP, and SASL for a Postfix (passwords): its own configuration, sockets and mailboxes.
 
 It must be started by root: it changes its users.
 """
@@ -16,11 +16,13 @@ from support.processes import Running, require_program
 
 CONFIGURATION = """\
 protocols = lmtp
-ssl = no
+ssl = {ssl}
 hostname = mailboxes.test
 base_dir = {home}/run
 state_dir = {home}/run
 log_path = {home}/dovecot.log
+auth_mechanisms = plain login cram-md5 scram-sha-256
+disable_plaintext_auth = no
 mail_location = maildir:~/mail
 mail_uid = {user}
 mail_gid = nogroup
@@ -46,17 +48,39 @@ service lmtp {{
   inet_listener lmtp {{
     address = 127.0.0.1
     port = {port}
+    {listener}
   }}
 }}
+service auth {{
+  unix_listener {home}/auth {{
+    mode = 0666
+  }}
+}}
+{sections}
 """
+
+PASSWORD = "correct horse"
+"""Everybody's."""
 
 FULL = "userdb_quota_rule=*:bytes=1"
 
 
 class Dovecot(Running):
-    """A Dovecot with mailboxes for these addresses; true: there is room in it, false: it is full."""
+    """A Dovecot with mailboxes for these addresses; true: there is room in it, false: it is full.
 
-    def __init__(self, directory: Path, mailboxes: Mapping[str, bool]) -> None:
+    `ssl` as in its configuration, `listener` are settings of its LMTP port, `sections` any others.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        mailboxes: Mapping[str, bool],
+        *,
+        ssl: str = "no",
+        listener: str = "",
+        sections: str = "",
+        greets: bool = True,
+    ) -> None:
         program = require_program("dovecot")
         if not is_root():
             pytest.skip("a private Dovecot can only be started by root")
@@ -67,15 +91,20 @@ class Dovecot(Running):
             (self._home / name).mkdir()
         make_writable(self._home / "mailboxes")
         self.socket = self._home / "lmtp"
+        self.auth_socket = self._home / "auth"
         users = [
-            f"{address}:{{PLAIN}}::::{self._mailbox(address)}::{'' if room else FULL}\n"
+            f"{address}:{{PLAIN}}{PASSWORD}::::{self._mailbox(address)}::{'' if room else FULL}\n"
             for address, room in mailboxes.items()
         ]
         (self._home / "users").write_text("".join(users))
         configuration = self._home / "dovecot.conf"
-        configuration.write_text(CONFIGURATION.format(home=self._home, port=self.port, user=UNPRIVILEGED))
+        values = {"home": self._home, "port": self.port, "user": UNPRIVILEGED, "ssl": ssl}
+        configuration.write_text(CONFIGURATION.format(**values, listener=listener, sections=sections))
         super().__init__([program, "-F", "-c", str(configuration)], self._home / "dovecot.out")
-        self.wait_for_greeting(self.port)
+        if greets:
+            self.wait_for_greeting(self.port)
+        else:
+            self.wait_for_port(self.port)
 
     def _mailbox(self, address: str) -> Path:
         return self._home / "mailboxes" / address

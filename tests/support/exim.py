@@ -66,6 +66,7 @@ relay:
   hosts_try_dane =
   hosts_try_fastopen =
   dnssec_request_domains =
+{transport}
 
 begin retry
 * * F,1h,1s
@@ -102,6 +103,28 @@ mailbox:
   maildir_format = true
   create_directory = true
   user = {user}
+{authenticators}
+"""
+
+AUTHENTICATORS = """\
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and{{{{eq{{$auth2}}{{{login}}}}}{{eq{{$auth3}}{{{password}}}}}}}}}
+  server_set_id = $auth2
+login:
+  driver = plaintext
+  public_name = LOGIN
+  server_prompts = Username:: : Password::
+  server_condition = ${{if and{{{{eq{{$auth1}}{{{login}}}}}{{eq{{$auth2}}{{{password}}}}}}}}}
+  server_set_id = $auth1
+cram:
+  driver = cram_md5
+  public_name = CRAM-MD5
+  server_secret = ${{if eq{{$auth1}}{{{login}}}{{{password}}}fail}}
+  server_set_id = $auth1
 """
 
 REFUSED_OF_SEVERAL = """\
@@ -142,9 +165,13 @@ class _Instance:
             make_writable(path)
         self.configuration = self.home / "exim.conf"
 
-    def configure(self, text: str, **values: str) -> None:
+    def configure(self, text: str, *, settings: Mapping[str, str] | None = None, **values: str) -> None:
+        """Write the configuration. `settings` are of the main section, and win; no option may stand there twice."""
         values |= {"home": str(self.home), "program": self.program, "user": UNPRIVILEGED, "host_name": self.host_name}
-        self.configuration.write_text((MAIN + text).format(**values))
+        lines = (MAIN + text).format(**values).splitlines(keepends=True)
+        own = [f"{name} = {value}\n" for name, value in (settings or {}).items()]
+        rest = [line for line in lines if line.partition(" =")[0] not in (settings or {})]
+        self.configuration.write_text("".join(own + rest))
 
     def command(self, *options: str) -> list[str]:
         return [self.program, "-C", str(self.configuration), *options]
@@ -159,7 +186,7 @@ class EximClient(_Instance):
     """An Exim that sends everything through the relay, but throws away mail for its own senders.
 
     It has no daemon: `take` puts a message into its queue, `attempt` tries to deliver it once. `relay` are addresses of
-    loopback that it tries in this order.
+    loopback that it tries in this order; `settings` of its main configuration, and `transport` of its transport, win.
     """
 
     def __init__(
@@ -171,10 +198,14 @@ class EximClient(_Instance):
         prdr: bool = True,
         pipelining: bool = True,
         relay: Sequence[str] = (LOOPBACK,),
+        settings: Mapping[str, str] | None = None,
+        transport: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory, "client.test")
         self.configure(
             CLIENT,
+            settings=settings,
+            transport="".join(f"  {name} = {value}\n" for name, value in (transport or {}).items()),
             relay=":".join(relay),
             relay_port=str(relay_port),
             sender_domain=sender_domain,
@@ -250,10 +281,19 @@ class EximDestination(_Instance, Running):
     """An Exim that has mailboxes (maildirs) for these `users` of `domain`, and speaks PRDR.
 
     `refusals` are of content, after the dot: a user, and the reply. Without PRDR only who is alone is refused.
+    `settings` are of its main configuration, and win; `login`, a name and a password, has it offer AUTH.
     """
 
     def __init__(
-        self, directory: Path, domain: str, users: Sequence[str], refusals: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        domain: str,
+        users: Sequence[str],
+        refusals: Mapping[str, str] | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        login: tuple[str, str] | None = None,
+        greets: bool = True,
     ) -> None:
         _Instance.__init__(self, directory, "destination.test")
         self.port = free_port()
@@ -264,9 +304,14 @@ class EximDestination(_Instance, Running):
             values["verb"] = "defer" if message.startswith("4") else "deny"
             checks["each"] += REFUSED_OF_SEVERAL.format(**values)
             checks["alone"] += REFUSED_ALONE.format(**values)
-        self.configure(SERVER, domain=domain, users=" : ".join(users), **checks)
+        authenticators = AUTHENTICATORS.format(login=login[0], password=login[1]) if login else ""
+        values = {"domain": domain, "users": " : ".join(users), "authenticators": authenticators}
+        self.configure(SERVER, settings=settings, **values, **checks)
         Running.__init__(self, self.command("-bdf", "-oX", str(self.port)), self.home / "exim.out")
-        self.wait_for_greeting(self.port)
+        if greets:
+            self.wait_for_greeting(self.port)
+        else:
+            self.wait_for_port(self.port)
 
     def delivered(self, user: str) -> list[bytes]:
         """The files in this user's mailbox."""

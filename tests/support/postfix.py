@@ -81,9 +81,12 @@ _UNDER_WAY = re.compile(r'"queue_name": "(?:active|incoming|maildrop)"')
 
 
 class Postfix(Running):
-    """A running Postfix with these `settings` of main.cf besides the plainest ones."""
+    """A running Postfix with these `settings` of main.cf besides the plainest ones.
 
-    def __init__(self, directory: Path, host_name: str, settings: Mapping[str, str]) -> None:
+    `greets`: does it greet who connects, without TLS or a PROXY header?
+    """
+
+    def __init__(self, directory: Path, host_name: str, settings: Mapping[str, str], *, greets: bool = True) -> None:
         postfix = require_program("postfix")
         if not is_root():
             pytest.skip("a private Postfix can only be started by root")
@@ -96,7 +99,10 @@ class Postfix(Running):
         assert checked.returncode == 0, checked.stdout
         master = [str(DAEMONS / "master"), "-c", str(self._configuration), "-d"]
         super().__init__(master, self.home / "master.out", os.environ | {"LC_ALL": "C"})
-        self.wait_for_greeting(self.port)
+        if greets:
+            self.wait_for_greeting(self.port)
+        else:
+            self.wait_for_port(self.port)
 
     def _prepare(self, settings: Mapping[str, str]) -> None:
         for name in ("", "etc", "queue", "data"):
@@ -196,22 +202,34 @@ class PostfixClient(Postfix):
 
 
 class PostfixDestination(Postfix):
-    """A Postfix that has mailboxes (maildirs) for these users of `domain`, and refuses all others."""
+    """A Postfix that has mailboxes (maildirs) for these users of `domain`, and refuses all others.
 
-    def __init__(self, directory: Path, domain: str, users: list[str]) -> None:
+    A user may have a domain of its own: `sender@sender.test`. Further `settings` win.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        domain: str,
+        users: Sequence[str],
+        settings: Mapping[str, str] | None = None,
+        *,
+        greets: bool = True,
+    ) -> None:
         self._mailboxes = directory / "mailboxes"
         self._mailboxes.mkdir()
         make_writable(self._mailboxes)
-        known = " ".join(f"{{ {user}@{domain} = {user}/ }}" for user in users)
-        settings = {
-            "virtual_mailbox_domains": domain,
+        paths = {user: user if "@" in user else f"{user}@{domain}" for user in users}
+        known = " ".join(f"{{ {path} = {user}/ }}" for user, path in paths.items())
+        own = {
+            "virtual_mailbox_domains": " ".join({domain, *(path.partition("@")[2] for path in paths.values())}),
             "virtual_mailbox_base": str(self._mailboxes),
             "virtual_mailbox_maps": f"inline:{{ {known} }}",
             "virtual_uid_maps": f"static:{self._mailboxes.stat().st_uid}",
             "virtual_gid_maps": f"static:{self._mailboxes.stat().st_uid}",
             "virtual_mailbox_limit": "0",
         }
-        super().__init__(directory, "destination.test", settings)
+        super().__init__(directory, "destination.test", own | dict(settings or {}), greets=greets)
 
     def delivered(self, user: str) -> list[bytes]:
         """The files in this user's mailbox."""

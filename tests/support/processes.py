@@ -75,6 +75,10 @@ class Running:
         """Wait until an SMTP server greets on this port of loopback (RFC 5321 §3.1)."""
         self.wait_until(lambda: _greets(port), f"a greeting on port {port}")
 
+    def wait_for_port(self, port: int) -> None:
+        """Wait until a server listens on this port of loopback that speaks TLS at once, or awaits a PROXY header."""
+        self.wait_until(lambda: _listens(port), f"somebody to listen on port {port}")
+
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for the program to end by itself; its exit status, negative for a signal."""
         return self._process.wait(seconds)
@@ -109,6 +113,11 @@ def run_to_end(arguments: Sequence[str], seconds: float = PATIENCE) -> subproces
         timeout=seconds,
         check=False,
     )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def _greets(port: int) -> bool:
