@@ -12,6 +12,7 @@ from support.exchange import Exchange, Message, running_exchange
 from support.features import LARGE, MANY
 from support.mailboxes import CROWD, MAILBOXES, NOBODY, domain_of
 from support.senders import GIVE_UP, SENDERS
+from support.submit import Letter
 
 pytestmark = pytest.mark.interop
 
@@ -41,7 +42,7 @@ def exchange() -> Iterator[Exchange]:
 def test_a_message_arrives_bit_for_bit(exchange: Exchange, client: str, destination: str) -> None:
     message = Message(BODY)
     path = f"ann@{domain_of(destination)}"
-    told = exchange.sender(client).send(SENDER, [path], message.content)
+    told = exchange.sender(client).send(Letter(SENDER, [path], message.content))
     assert told[path][0] == "sent", told
     assert exchange.wait_for(destination, "ann", message) == message.stored
 
@@ -53,7 +54,7 @@ def test_a_recipient_is_refused_in_the_words_of_its_destination_and_the_others_g
 ) -> None:
     message = Message(b"Hello.\r\n")
     ann, zed, bob = (f"{user}@{domain_of(destination)}" for user in ("ann", NOBODY, "bob"))
-    told = exchange.sender(client).send(SENDER, [ann, zed, bob], message.content)
+    told = exchange.sender(client).send(Letter(SENDER, [ann, zed, bob], message.content))
     assert told[zed][0] == "bounced", told
     assert exchange.destinations[destination].refusal.format(path=zed) in told[zed][1]
     if client in GIVE_UP:
@@ -68,7 +69,7 @@ def test_a_recipient_is_refused_in_the_words_of_its_destination_and_the_others_g
 def test_one_message_reaches_all_four_destinations(exchange: Exchange, client: str) -> None:
     message = Message(BODY)
     paths = {name: f"bob@{domain_of(name)}" for name in MAILBOXES}
-    told = exchange.sender(client).send(SENDER, list(paths.values()), message.content)
+    told = exchange.sender(client).send(Letter(SENDER, list(paths.values()), message.content))
     assert [told[path][0] for path in paths.values()] == ["sent"] * len(paths), told
     for name in paths:
         assert exchange.wait_for(name, "bob", message) == message.stored
@@ -78,7 +79,7 @@ def test_one_message_reaches_all_four_destinations(exchange: Exchange, client: s
 def test_the_null_reverse_path_passes(exchange: Exchange, client: str) -> None:
     message = Message(b"Hello.\r\n")
     path = "ann@postfix.test"
-    told = exchange.sender(client).send("", [path], message.content)
+    told = exchange.sender(client).send(Letter("", [path], message.content))
     assert told[path][0] == "sent", told
     exchange.wait_for("Postfix", "ann", message)
     (stored,) = exchange.found("Postfix", "ann", message)
@@ -89,7 +90,7 @@ def test_the_null_reverse_path_passes(exchange: Exchange, client: str) -> None:
 def test_120_recipients_in_one_transaction(exchange: Exchange, client: str, destination: str) -> None:
     message = Message(BODY)
     paths = [f"{user}@{domain_of(destination)}" for user in CROWD]
-    told = exchange.sender(client).send(SENDER, paths, message.content)
+    told = exchange.sender(client).send(Letter(SENDER, paths, message.content))
     assert {status for status, _ in told.values()} == {"sent"}, told
     assert sorted(told) == sorted(paths)
     for user in CROWD:
@@ -102,7 +103,7 @@ def test_50_megabytes_arrive_bit_for_bit(exchange: Exchange, client: str, destin
     line = random.Random(client).randbytes(37).hex().encode() + b"\r\n"
     message = Message(line * (50_000_000 // len(line)))
     path = f"ann@{domain_of(destination)}"
-    told = exchange.sender(client).send(SENDER, [path], message.content)
+    told = exchange.sender(client).send(Letter(SENDER, [path], message.content))
     assert told[path][0] == "sent", told
     stored = exchange.wait_for(destination, "ann", message)
     assert hashlib.sha256(stored).digest() == hashlib.sha256(message.stored).digest()

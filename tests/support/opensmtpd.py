@@ -153,12 +153,15 @@ class OpenSmtpdClient(OpenSmtpd):
 
 
 class OpenSmtpdDestination(OpenSmtpd):
-    """An OpenSMTPD that has mailboxes (maildirs) for these users of `domain`, and refuses all others."""
+    """An OpenSMTPD that has mailboxes (maildirs) for these users of `domain`, and refuses all others.
+
+    A user may have a domain of its own; the mailbox is that of the local part.
+    """
 
     def __init__(
         self, directory: Path, domain: str, users: Sequence[str], *, head: str = "", options: str = ""
     ) -> None:
-        known = ", ".join(f'"{user}@{domain}"' for user in users)
+        known = ", ".join(f'"{user if "@" in user else f"{user}@{domain}"}"' for user in users)
         super().__init__(directory, "destination.test", SERVER, head=head, options=options, known=known)
 
     def delivered(self, user: str) -> list[bytes]:

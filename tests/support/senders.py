@@ -16,6 +16,7 @@ from support.msmtp import run_msmtp
 from support.opensmtpd import OpenSmtpdClient, require_opensmtpd
 from support.ports import LOOPBACK
 from support.postfix import PostfixClient
+from support.submit import Letter
 from support.swaks import replies, run_swaks
 
 SENDER_DOMAIN = "sender.test"
@@ -29,14 +30,18 @@ LONG = 120.0
 class Sender(Protocol):
     """One client."""
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
-        """Try once. `content` has CRLF, and no dots stuffed."""
+    def send(self, letter: Letter) -> Verdicts:
+        """Try once. Parameters of MAIL and RCPT that a program cannot be told of are left out."""
         ...
 
 
 def stuffed(content: bytes) -> bytes:
     """With its dots doubled (RFC 5321 §4.5.2)."""
     return (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+
+
+def _values(name: str, parameters: Sequence[str]) -> list[str]:
+    return [value.lower() for key, _, value in (word.partition("=") for word in parameters) if key == name]
 
 
 def _status(reply: str) -> str:
@@ -49,18 +54,18 @@ class Postfix(PostfixClient):
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port, SENDER_DOMAIN)
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
-        return self.wait_for_verdicts(self.take(sender, recipients, content), len(recipients), LONG)
+    def send(self, letter: Letter) -> Verdicts:
+        return self.wait_for_verdicts(self.take(*letter), len(letter.recipients), LONG)
 
 
 class Exim(EximClient):
     """Exim, without a daemon."""
 
     def __init__(self, directory: Path, port: int) -> None:
-        super().__init__(directory, port, SENDER_DOMAIN)
+        super().__init__(directory, port, SENDER_DOMAIN, settings={"dsn_advertise_hosts": "*"})
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
-        message = self.take(sender, recipients, stuffed(content))
+    def send(self, letter: Letter) -> Verdicts:
+        message = self.take(*letter._replace(content=stuffed(letter.content)))
         self.attempting(message).wait(LONG)
         return self.verdicts()[message]
 
@@ -71,8 +76,8 @@ class OpenSmtpd(OpenSmtpdClient):
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, f"smtp+notls://{LOOPBACK}:{port}", SENDER_DOMAIN)
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
-        return self.wait_for_verdicts(self.take(sender, recipients, content), len(recipients), LONG)
+    def send(self, letter: Letter) -> Verdicts:
+        return self.wait_for_verdicts(self.take(*letter), len(letter.recipients), LONG)
 
 
 class _Client:
@@ -86,37 +91,37 @@ class _Client:
 class OpenSmtpdsSmtp(_Client):
     """smtp(1), which comes with OpenSMTPD. Where a recipient is refused it gives up, and says so of that one only."""
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
+    def send(self, letter: Letter) -> Verdicts:
         require_opensmtpd()
         program = str(BESIDE / "opensmtpd" / "usr" / "bin" / "smtp")
-        options = ["-v", "-s", f"smtp+notls://{LOOPBACK}:{self.port}", "-H", "client.test", "-F", sender]
+        options = ["-v", "-s", f"smtp+notls://{LOOPBACK}:{self.port}", "-H", "client.test", "-F", letter.sender]
         done = subprocess.run(
-            [program, *options, *recipients],
-            input=content.replace(b"\r\n", b"\n"),
+            [program, *options, *letter.recipients],
+            input=letter.content.replace(b"\r\n", b"\n"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=LONG,
             check=False,
         )
         told = dict(line.split(": ", 1) for line in done.stdout.decode().splitlines() if ": " in line)
-        words = {recipient: told.get(recipient, "").partition(": ")[2] for recipient in recipients}
+        words = {recipient: told.get(recipient, "").partition(": ")[2] for recipient in letter.recipients}
         return {recipient: (_status(reply or "4"), reply) for recipient, reply in words.items()}
 
 
 class Smtplib(_Client):
     """Python's own."""
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
+    def send(self, letter: Letter) -> Verdicts:
         refused: Mapping[str, tuple[int, bytes]]
         with smtplib.SMTP(LOOPBACK, self.port, "client.test", LONG) as client:
             try:
-                refused = client.sendmail(sender, recipients, content, ["BODY=8BITMIME"])
+                refused = client.sendmail(*letter)
             except smtplib.SMTPRecipientsRefused as refusal:
                 refused = refusal.recipients
             except smtplib.SMTPDataError as refusal:
-                refused = dict.fromkeys(recipients, (refusal.smtp_code, _octets(refusal.smtp_error)))
+                refused = dict.fromkeys(letter.recipients, (refusal.smtp_code, _octets(refusal.smtp_error)))
         words = {recipient: f"{code} {text.decode()}" for recipient, (code, text) in refused.items()}
-        return {recipient: (_status(words.get(recipient, "2")), words.get(recipient, "")) for recipient in recipients}
+        return {path: (_status(words.get(path, "2")), words.get(path, "")) for path in letter.recipients}
 
 
 def _octets(text: bytes | str) -> bytes:
@@ -126,25 +131,28 @@ def _octets(text: bytes | str) -> bytes:
 class Swaks(_Client):
     """swaks, which sends a file as it is."""
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
+    def send(self, letter: Letter) -> Verdicts:
         file = self.directory / "message"
-        file.write_bytes(stuffed(content) + b".\r\n")
-        envelope = ["--from", sender or "<>", "--to", ",".join(recipients)]
+        file.write_bytes(stuffed(letter.content) + b".\r\n")
+        envelope = ["--from", letter.sender or "<>", "--to", ",".join(letter.recipients)]
         options = ["--data", f"@{file}", "--no-data-fixup", "--suppress-data"]
         said = replies(run_swaks(self.port, *envelope, *options, seconds=LONG))
-        answers = said[3 : 3 + len(recipients)]  # after those to the connection, EHLO and MAIL
-        verdict = said[4 + len(recipients)]
+        count = len(letter.recipients)
+        answers = said[3 : 3 + count]  # after those to the connection, EHLO and MAIL
+        verdict = said[4 + count]
         final = [verdict if answer.startswith("2") else answer for answer in answers]
-        return {recipient: (_status(reply), reply) for recipient, reply in zip(recipients, final, strict=True)}
+        return {recipient: (_status(reply), reply) for recipient, reply in zip(letter.recipients, final, strict=True)}
 
 
 class Msmtp(_Client):
     """msmtp, which gives the message up for all where it is refused for one."""
 
-    def send(self, sender: str, recipients: Sequence[str], content: bytes) -> Verdicts:
-        sent = run_msmtp(self.port, sender, recipients, content, seconds=LONG)
+    def send(self, letter: Letter) -> Verdicts:
+        options = [f"--dsn-notify={value}" for value in _values("NOTIFY", letter.rcpt)]
+        options += [f"--dsn-return={value}" for value in _values("RET", letter.mail)]
+        sent = run_msmtp(self.port, *letter[:3], *options, seconds=LONG)
         reply = "250" if sent.status == 0 else sent.refusal
-        return dict.fromkeys(recipients, (_status(reply), reply))
+        return dict.fromkeys(letter.recipients, (_status(reply), reply))
 
 
 SENDERS: Mapping[str, Callable[[Path, int], Sender]] = {

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from support.ports import LOOPBACK
 from support.processes import PATIENCE
 
 EIGHT_BIT = ("BODY=8BITMIME",)
 """The parameters of MAIL for content with octets above 127."""
+
+
+class Letter(NamedTuple):
+    """What a client is to send: content with CRLF and no dots stuffed, and parameters of MAIL and of each RCPT."""
+
+    sender: str
+    recipients: Sequence[str]
+    content: bytes
+    mail: Sequence[str] = EIGHT_BIT
+    rcpt: Sequence[str] = ()
 
 
 def submit(
