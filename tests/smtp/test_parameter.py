@@ -33,7 +33,7 @@ RIGHT = {
     "NOTIFY": ["NEVER", "SUCCESS", "failure,Delay", "SUCCESS,FAILURE,DELAY"],
     "ORCPT": [
         "rfc822;Bob@Example.COM", "rfc822;a+2Bb@x.test", "x-y;+20", "utf-8;a\\x{F6}b@x.test", "utf-8;jörg@bücher.test",
-        "rfc822;" + "x" * 493,
+        "rfc822;" + "x" * 493, "rfc822;j+C3+BCrgen@one.test",
     ],
 }  # fmt: skip
 
@@ -53,8 +53,8 @@ WRONG = {
                   "2026-12-31T00:00:00", "2026-12-31T00:00Z", "2026-12-31T00:00:00+5"],
     "MT-PRIORITY": ["", "10", "-0", "+1", "00", "-10", "1.0"],
     "NOTIFY": ["", "ALWAYS", "NEVER,SUCCESS", "SUCCESS,", ",DELAY", "SUCCESS, DELAY"],
-    "ORCPT": ["", "rfc822", "rfc822;", ";a@x.test", "rfc 822;a", "rfc822;a+0D", "rfc822;a=b", "rfc822;jörg@x.test",
-              "utf-8;a\u0085b", "utf-8;jö+rg", "a(b);x", "rfc822;" + "x" * 494],
+    "ORCPT": ["", "rfc822", "rfc822;", ";a@x.test", "rfc 822;a", "rfc822;a+0D", "rfc822;a=b", "rfc822;a+7F",
+              "rfc822;jörg@x.test", "utf-8;a\u0085b", "utf-8;jö+rg", "a(b);x", "rfc822;" + "x" * 494],
 }  # fmt: skip
 
 EVERY = {**MAIL_PARAMETERS, **RCPT_PARAMETERS}

@@ -63,17 +63,22 @@ def _no_value(value: str) -> bool:
 
 
 def _envid(value: str) -> bool:
-    return len(value) <= ENVID_LIMIT and _is_printable_xtext(value)
+    """RFC 3461 §4.4: what was encoded is printable ASCII and blanks."""
+    return len(value) <= ENVID_LIMIT and xtext.is_xtext(value) and _PRINTABLE.fullmatch(xtext.decode(value)) is not None
 
 
 def _orcpt(value: str) -> bool:
-    """RFC 3461 §4.2; RFC 6533 §3 for the type `utf-8`, which may have other characters as they are."""
+    """RFC 3461 §4.2; RFC 6533 §3 for the type `utf-8`, which may have other characters as they are.
+
+    What was encoded may have octets above ASCII: so Postfix 3.7 writes jürgen with the type `rfc822`, and it would
+    bounce all mail for him if that were refused.
+    """
     kind, semicolon, address = value.partition(";")
     if len(value.encode()) > ORCPT_LIMIT or not semicolon or not address or not _ATOM.fullmatch(kind):
         return False
     if kind.lower() == "utf-8" and not address.isascii():
         return _UNITEXT.fullmatch(address) is not None
-    return _is_printable_xtext(address)
+    return xtext.is_xtext(address) and _ORIGINAL.fullmatch(xtext.decode(address)) is not None
 
 
 def _auth(value: str) -> bool:
@@ -87,13 +92,9 @@ def _auth(value: str) -> bool:
         return False
 
 
-def _is_printable_xtext(value: str) -> bool:
-    """RFC 3461 §4: what was encoded is printable ASCII and blanks."""
-    return xtext.is_xtext(value) and _PRINTABLE.fullmatch(xtext.decode(value)) is not None
-
-
 _ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+")
 _PRINTABLE: Final = re.compile(rb"[ -~]+")
+_ORIGINAL: Final = re.compile(rb"[ -~\x80-\xff]+")
 _UNITEXT: Final = re.compile(rf"[!-*,-<>-~{BEYOND}]+")
 _DATE: Final = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?"
