@@ -21,6 +21,14 @@ LARGE = [
 ]
 """Who sends 50 MB where."""
 
+IDENTITIES = {
+    "xforward": ["Postfix"],
+    "xclient": ["Postfix", "Dovecot"],
+    "proxy-v1": ["Postfix", "Exim", "Dovecot"],
+    "proxy-v2": ["Postfix", "Exim", "OpenSMTPD", "Dovecot"],
+}
+"""To whom the client is told, and how."""
+
 Table = Mapping[str, Iterable[str]]
 """For each feature, the programs it is run with."""
 
@@ -40,6 +48,7 @@ AS_DESTINATIONS: Table = {
     "with other destinations": MAILBOXES,
     "120 recipients": [destination for _, destination in MANY],
     "50 MB": [destination for _, destination in LARGE],
+    **{f'`identity = "{identity}"`': those for identity, those in IDENTITIES.items()},
 }
 
 

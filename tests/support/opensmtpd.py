@@ -64,7 +64,15 @@ class OpenSmtpd(Running):
     """A running OpenSMTPD. `head` comes before its `listen` line, which has these `options`, and `body` after it."""
 
     def __init__(
-        self, directory: Path, host_name: str, body: str, *, head: str = "", options: str = "", **values: str
+        self,
+        directory: Path,
+        host_name: str,
+        body: str,
+        *,
+        head: str = "",
+        options: str = "",
+        greets: bool = True,
+        **values: str,
     ) -> None:
         program = require_opensmtpd()
         self.port = free_port()
@@ -89,7 +97,10 @@ class OpenSmtpd(Running):
         script = " && ".join(steps)
         super().__init__([require_program("unshare"), "--mount", "sh", "-c", script], self.home / "smtpd.out")
         self.name = "smtpd"
-        self.wait_for_greeting(self.port)
+        if greets:
+            self.wait_for_greeting(self.port)
+        else:
+            self.wait_for_port(self.port)
 
     def log(self) -> str:
         """Its own log: what it did with each message, and what its destinations said."""
@@ -159,10 +170,17 @@ class OpenSmtpdDestination(OpenSmtpd):
     """
 
     def __init__(
-        self, directory: Path, domain: str, users: Sequence[str], *, head: str = "", options: str = ""
+        self,
+        directory: Path,
+        domain: str,
+        users: Sequence[str],
+        *,
+        head: str = "",
+        options: str = "",
+        greets: bool = True,
     ) -> None:
         known = ", ".join(f'"{user if "@" in user else f"{user}@{domain}"}"' for user in users)
-        super().__init__(directory, "destination.test", SERVER, head=head, options=options, known=known)
+        super().__init__(directory, "destination.test", SERVER, head=head, options=options, greets=greets, known=known)
 
     def delivered(self, user: str) -> list[bytes]:
         """The files in this user's mailbox."""
