@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from moxy.cli.lookup import IDENTITIES, lookup
-from moxy.outbound.settings import PERSONAL, Identity
+from moxy.outbound.identity import PERSONAL, Identity
 
 CONFIG = """
 hostname = "mx.example.org"

@@ -186,3 +186,36 @@ async def test_patience_with_a_handshake_ends() -> None:
     with pytest.raises(OSError, match="handshake is taking longer"):
         await TlsClient(Trust()).start(transport, talk, "1", "a.test", 0.05)
     listening.close()
+
+
+@scenario
+async def test_a_preface_goes_before_the_handshake_and_what_comes_early_is_kept() -> None:
+    loop = asyncio.get_running_loop()
+    context = server_context(issue("a.test"))
+    prefaces: list[bytes] = []
+    shaking: list[asyncio.Task[None]] = []
+
+    class Server(Talk):
+        def data_received(self, data: bytes) -> None:
+            prefaces.append(data)
+            shaking.append(loop.create_task(self.shake()))
+            self.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def shake(self) -> None:
+            made = await loop.start_tls(self.transport, Talk(), context, server_side=True)  # type: ignore[arg-type]
+            made.write(b"hello")  # type: ignore[union-attr]
+
+    listening = await loop.create_server(Server, LOOPBACK, 0)
+    port = listening.sockets[0].getsockname()[1]
+    client = trusting()
+    for _ in range(2):
+        talk = Talk()
+        made = await client.connect(talk, (LOOPBACK, port), "1", "a.test", b"PROXY UNKNOWN\r\n")
+        assert await talk.heard == b"hello"
+        assert talk.transport is made
+        client.remember("1", "a.test", made.get_extra_info("ssl_object"))
+        made.abort()
+    assert prefaces == [b"PROXY UNKNOWN\r\n"] * 2
+    assert facts(made.get_extra_info("ssl_object")).resumed
+    await asyncio.gather(*shaking)
+    listening.close()

@@ -14,9 +14,9 @@ from moxy.net import names
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard
 from moxy.outbound.connect import connect
+from moxy.outbound.ground import Ground
 from moxy.outbound.pool import Pool
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 from support.destination import Phase, running_destination

@@ -473,3 +473,27 @@ async def test_whoever_listens_in_hears_clear_text_after_the_handshake_as_before
         assert [event["encrypted"] for event in told if "encrypted" in event] == ["TLSv1.3"]
         (agreed,) = [event for event in told if event["event"] == "encrypted"]
         assert (agreed["version"], agreed["resumed"], agreed["verified"]) == ("TLSv1.3", False, True)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@scenario
+async def test_a_proxy_header_goes_before_everything(implicit: bool) -> None:
+    context = server_context(issue(NAME))
+    async with (
+        running_tls_destination(context, implicit=implicit) as destination,
+        running_proxy(destination.port) as proxy,
+        running_outbound(settings(VERIFIED, implicit=implicit, identity="proxy-v1")) as outbound,
+    ):
+        heads: list[bytes] = []
+
+        def take(way: Way, data: bytes) -> bytes:
+            if way is Way.TO_SERVER and data.startswith(b"PROXY "):
+                header, end, data = data.partition(b"\r\n")
+                heads.append(header + end)
+            return data
+
+        proxy.rewrite = take
+        answers, _ = await outbound.deliver(outbound.to(proxy.port), "a@one.test")
+        assert answers == TAKEN
+        assert len(heads) == 1
+        assert talk(destination).encrypted

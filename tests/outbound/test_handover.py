@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from moxy.mail import Session
 from moxy.outbound.handover import facts, header, hello_name, own_name, xclient, xforward
-from moxy.outbound.settings import PERSONAL, Settings
+from moxy.outbound.identity import PERSONAL
+from moxy.outbound.settings import Settings
 from moxy.smtp import replies
 from support.destination import Act, Answer, Phase, Told, running_destination
 from support.outbound import running_outbound

@@ -9,7 +9,8 @@ import pytest
 
 from moxy.mail import Host
 from moxy.net.deadlines import Sweeper
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.ground import Ground
+from moxy.outbound.upstream import Upstream
 from moxy.outbound.verdicts import Verdicts
 from moxy.smtp import replies
 from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Reply

@@ -12,8 +12,8 @@ from moxy.config.schema import Config
 from moxy.errors import ConfigError
 from moxy.inbound.service import Bounds, Patience
 from moxy.mail import Host, Mode, Route, Session
+from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 from moxy.process.assembly import assemble
 from moxy.smtp.address import ForwardPath
 

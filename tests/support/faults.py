@@ -113,6 +113,7 @@ class _Side(asyncio.Protocol):
         self.fault = fault
         self._left = fault.after if fault is not None and fault.way is self.way else None
         self._stalled = False
+        self._early = b""  # what came before there was another side: a loop may read once although it is paused
         self._unread = False
         self._ended = False
 
@@ -137,6 +138,9 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._stalled:
+            return
+        if self.other is None:
+            self._early += data
             return
         if self._left is not None:
             self._unread = len(data) > self._left
@@ -206,6 +210,8 @@ class _ServerSide(_Side):
             self.transport.close()
             return
         self.other.transport.resume_reading()
+        if self.other._early:
+            self.other.data_received(self.other._early)
         for side in (self, self.other):
             if side._left == 0:
                 side.strike()

@@ -15,10 +15,10 @@ from moxy.mail import Envelope, Host, Mode, Recipient, Route, Session
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.destination import SmtpDestination
 from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.ground import Ground
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.address import ForwardPath, ReversePath
 from moxy.smtp.reply import Reply

@@ -27,9 +27,9 @@ from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import Overhear, unheard
 from moxy.net.tlsserver import ServerTls
 from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.ground import Ground
 from moxy.outbound.pool import Pool
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 from moxy.smtp import replies
 from moxy.smtp.address import ForwardPath
 from support.ports import LOOPBACK

@@ -20,8 +20,8 @@ from moxy.inbound.service import Bounds, Service
 from moxy.inbound.tlsconnection import TlsConnection
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.directory import SmtpDirectory
+from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 from moxy.routes.file import FileTable
 from moxy.smtp.extension import EIGHT_BIT
 from support.certificates import client_context, server_tls

@@ -49,7 +49,7 @@ from moxy.config.values import Endpoint, shown
 from moxy.mail import Host, Mode, Route
 from moxy.mail.route import SMTP_PORT
 from moxy.net.syslog import DEVICE
-from moxy.outbound.settings import PERSONAL
+from moxy.outbound.identity import PERSONAL
 from moxy.routes.wording import nearest
 from moxy.smtp import limits
 

@@ -72,6 +72,15 @@ class _Mask:
     def __init__(self) -> None:
         self._in_auth = False
         self._begun: dict[Side, bytes] = {"C": b"", "S": b""}  # how a line begins that has not ended
+        self._end_is_cut: dict[Side, bool] = {"C": False, "S": False}  # between CR and LF
+
+    def ends(self, side: Side, data: bytes) -> bool:
+        """Does `data` begin with the other half of a line end?"""
+        ended = self._end_is_cut[side] and data.startswith(b"\n")
+        if ended:
+            self._begun[side] = b""
+        self._end_is_cut[side] = data.endswith(b"\r")
+        return ended
 
     def over(self, side: Side, line: bytes, *, ended: bool) -> bytes:
         """A line, or the next part of one, as it may be told."""
@@ -133,12 +142,14 @@ class _Overheard(asyncio.Protocol):
         if side == "C" and self._in_content:
             self._tell(octets=len(data))
             return
+        if self._mask.ends(side, data):
+            data = data[1:]
         *lines, rest = data.split(b"\r\n")
         for line in lines:
             self._tell_line(side, self._mask.over(side, line, ended=True))
         if rest:
             self._tell_line(side, self._mask.over(side, rest, ended=False))
-        if side == "S":
+        if side == "S" and data:
             self._in_content = (rest or lines[-1]).startswith(b"354")
 
     def _tell_line(self, side: Side, line: bytes) -> None:

@@ -2,13 +2,14 @@
 
 directory    Directory: the destinations behind a route, and the pools they share
 destination  SmtpDestination: candidates in order, leases
-settings     Settings: how its hosts are spoken with
+settings     Settings: how its hosts are spoken with; identity: how they hear of the client
 pool         Pool: the connections to one host, few and proved alive
 connect      how a connection comes about: addresses, TCP or a Unix socket
 introduction how it begins: greeting, EHLO or LHLO, and the next three
 encryption   STARTTLS, and what is done where it fails
 authentication AUTH: the exchange
 handover     what it says of the client: XCLIENT and others
+ground       Ground: what all connections need to know
 upstream     Upstream: one connection, its octets, replies and deadlines
 relay        RelayDelivery: one transaction over one connection
 forwarding   the same with XFORWARD

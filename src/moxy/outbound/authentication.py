@@ -17,8 +17,9 @@ from typing import Final
 
 from structlog import get_logger
 
+from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Login
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies, sasl
 from moxy.smtp.reply import Reply
 from moxy.smtp.sasl import PLAINTEXT, SaslError

@@ -13,10 +13,11 @@ from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
 from moxy.net.tlsclient import explain, is_tls
 from moxy.outbound.encryption import name
+from moxy.outbound.ground import Ground
 from moxy.outbound.handover import HEADERS, facts, header
 from moxy.outbound.introduction import introduce
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground, Owner, Upstream
+from moxy.outbound.upstream import Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 

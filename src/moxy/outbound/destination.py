@@ -11,11 +11,12 @@ from moxy.delivery import Flow
 from moxy.mail import Envelope, Mode, Session
 from moxy.outbound.anonymous import AnonymousDelivery
 from moxy.outbound.forwarding import ForwardingDelivery
+from moxy.outbound.ground import Ground
 from moxy.outbound.handover import facts
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from moxy.mail import Host, Mode, Route
 from moxy.outbound.destination import SmtpDestination
+from moxy.outbound.ground import Ground
 from moxy.outbound.pool import Pool
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground
 
 
 class SmtpDirectory:

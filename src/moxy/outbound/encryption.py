@@ -18,8 +18,9 @@ from typing import Final
 from structlog import get_logger
 
 from moxy.net.tlsclient import facts
+from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Encryption
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 

@@ -16,7 +16,8 @@ import re
 from typing import Final, Literal
 
 from moxy.mail import Session
-from moxy.outbound.settings import PERSONAL, Settings
+from moxy.outbound.identity import PERSONAL
+from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Facts
 from moxy.smtp import clientname
 from moxy.smtp.proxyheader import ClientTls, ProxyHeader, write

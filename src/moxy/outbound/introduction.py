@@ -14,9 +14,10 @@ from structlog import get_logger
 from moxy.mail import Session
 from moxy.outbound.authentication import log_in
 from moxy.outbound.encryption import encrypt, judge, remember
+from moxy.outbound.ground import Ground
 from moxy.outbound.handover import hello_name, own_name, xclient
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 

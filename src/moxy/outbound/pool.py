@@ -19,8 +19,9 @@ from typing import Final
 
 from moxy.mail import Host, Session
 from moxy.outbound.connect import connect
+from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Ground, Upstream
+from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from moxy.net.tlsclient import TlsClient
-
-Identity = Literal["none", "header", "xforward", "xclient", "proxy-v1", "proxy-v2", "helo"]
-
-PERSONAL: Final[frozenset[str]] = frozenset({"xclient", "proxy-v1", "proxy-v2", "helo"})
-"""Identities that a connection has from its beginning to its end: nobody else may be served by it (T25)."""
+from moxy.outbound.identity import PERSONAL, Identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 from structlog import get_logger
 
 from moxy.delivery import Flow
 from moxy.mail import Host
-from moxy.net.deadlines import NEVER, Sweeper
-from moxy.net.names import Names
-from moxy.net.overhearing import Overhear, bare, unheard
+from moxy.net.deadlines import NEVER
+from moxy.net.overhearing import bare
 from moxy.net.steps import Answer
 from moxy.net.tlsclient import Shield, TlsClient, explain, is_tls
 from moxy.outbound import hiding
+from moxy.outbound.ground import Ground
 from moxy.smtp import replies
 from moxy.smtp.extension import Extensions
 from moxy.smtp.reply import Reply, ReplyError
@@ -40,37 +39,6 @@ Facts = tuple[str, int, str, bool, bool]
 """A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS."""
 
 log = get_logger("moxy.outbound")
-
-
-@dataclass(slots=True)
-class Ground:
-    """What every connection of a process to its destinations needs to know."""
-
-    hostname: str
-    sweeper: Sweeper
-    loop: asyncio.AbstractEventLoop
-    hide: bool = True
-    """Replace destinations' own names in their replies."""
-    names: Names = field(default_factory=Names, compare=False)
-    """Who knows the hosts' addresses."""
-    listening: frozenset[tuple[str, int]] = frozenset()
-    """Addresses and ports we listen on ourselves: who is sent there is sent in a circle (T44)."""
-    connect: float = 5.0
-    """Seconds for a connection to one address (T38)."""
-    connect_total: float = 20.0
-    """Seconds to find a host that answers, over all candidates of a recipient (T38)."""
-    reply: float = 60.0
-    """Seconds for the greeting, EHLO, MAIL, RCPT and RSET."""
-    data: float = 60.0
-    """Seconds for the 354."""
-    idle: float = 60.0
-    """Seconds an unused connection is kept."""
-    prove: float = 5.0
-    """Seconds for a kept connection to prove that it is alive."""
-    overhear: Overhear = unheard
-    """Who listens in on new connections."""
-    unforwarded: set[Host] = field(default_factory=set, compare=False)
-    """Hosts of which the operator knows that they take no XFORWARD."""
 
 
 class Owner(Protocol):

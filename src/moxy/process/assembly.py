@@ -12,7 +12,7 @@ from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.directory import SmtpDirectory
-from moxy.outbound.upstream import Ground
+from moxy.outbound.ground import Ground
 from moxy.process.descriptors import fitting_sessions
 from moxy.process.destinations import build_settings, share
 from moxy.process.logs import open_sinks

@@ -1,0 +1,42 @@
+"""Ground: what every connection of a process to its destinations needs to know."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from moxy.mail import Host
+from moxy.net.deadlines import Sweeper
+from moxy.net.names import Names
+from moxy.net.overhearing import Overhear, unheard
+
+
+@dataclass(slots=True)
+class Ground:
+    """What every connection of a process to its destinations needs to know."""
+
+    hostname: str
+    sweeper: Sweeper
+    loop: asyncio.AbstractEventLoop
+    hide: bool = True
+    """Replace destinations' own names in their replies."""
+    names: Names = field(default_factory=Names, compare=False)
+    """Who knows the hosts' addresses."""
+    listening: frozenset[tuple[str, int]] = frozenset()
+    """Addresses and ports we listen on ourselves: who is sent there is sent in a circle (T44)."""
+    connect: float = 5.0
+    """Seconds for a connection to one address (T38)."""
+    connect_total: float = 20.0
+    """Seconds to find a host that answers, over all candidates of a recipient (T38)."""
+    reply: float = 60.0
+    """Seconds for the greeting, EHLO, MAIL, RCPT and RSET."""
+    data: float = 60.0
+    """Seconds for the 354."""
+    idle: float = 60.0
+    """Seconds an unused connection is kept."""
+    prove: float = 5.0
+    """Seconds for a kept connection to prove that it is alive."""
+    overhear: Overhear = unheard
+    """Who listens in on new connections."""
+    unforwarded: set[Host] = field(default_factory=set, compare=False)
+    """Hosts of which the operator knows that they take no XFORWARD."""
