@@ -34,7 +34,7 @@ def test_the_described_file_loads_with_every_key_in_force() -> None:
     assert config.timeouts == Config().timeouts
     theirs, ours = config.delivery.model_dump(), Config().delivery.model_dump()
     assert {key for key in ours if ours[key] != theirs[key]} == {
-        "tls", "tls_ca", "tls_name", "tls_fingerprints", "auth_user", "auth_secret",
+        "tls", "tls_ca", "tls_name", "tls_fingerprints", "tls_certificate", "auth_user", "auth_secret",
     }  # fmt: skip
     assert config.operator_log == Config().operator_log
     (name, listener), *others = config.listener.items()

@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "tls_ca": None,
         "tls_name": "",
         "tls_fingerprints": (),
+        "tls_certificate": "",
         "auth_user": "",
         "auth_secret": None,
         "auth_mechanisms": ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"),

@@ -31,10 +31,13 @@ def test_every_key_is_read() -> None:
         tls_ca = "ca.pem"
         tls_name = "mail.example.org"
         tls_fingerprints = ["{PIN}", "{"0" * 64}"]
+        tls_certificate = "own"
         auth_user = "moxy"
         auth_secret = "file:/etc/moxy/secret"
         auth_mechanisms = ["PLAIN", "CRAM-MD5"]
         auth_in_clear = true
+        [certificate.own]
+        chain = "own.pem"
     """).delivery
     assert section == Delivery(
         tls="verified",
@@ -42,6 +45,7 @@ def test_every_key_is_read() -> None:
         tls_ca=Path("/etc/moxy/ca.pem"),
         tls_name="mail.example.org",
         tls_fingerprints=("ab" * 32, "0" * 64),
+        tls_certificate="own",
         auth_user="moxy",
         auth_secret=SecretPlace("file", "/etc/moxy/secret"),
         auth_mechanisms=("PLAIN", "CRAM-MD5"),
@@ -86,6 +90,9 @@ DESTINATION = '[destination.a]\nhosts = ["a"]\n'
         (f'tls = "required"\ntls_fingerprints = ["{PIN}", "{"ab" * 32}"]', "tls_fingerprints", "named twice"),
         ('tls_fingerprints = ["AB:CD"]', "tls_fingerprints", "64 hexadecimal digits"),
         ('tls_name = "[192.0.2.1]"', "tls_name", "expected a host name"),
+        ('tls = "none"\ntls_certificate = "own"', "tls_certificate", "nothing is encrypted here"),
+        ('tls_certificate = "onw"', "tls_certificate", "there is no [certificate.onw]; did you mean `own`?"),
+        ("tls_certificate = 5", "tls_certificate", "expected a name"),
         ('tls_nam = "x"', "tls_nam", "did you mean `tls_name`?"),
         ('auth_user = "x"', "auth_user", "`auth_secret` must tell where the password stands"),
         ('auth_secret = "env:X"', "auth_secret", "`auth_user` must tell whose password it is"),
@@ -103,7 +110,7 @@ DESTINATION = '[destination.a]\nhosts = ["a"]\n'
 )
 def test_what_contradicts_itself_is_told_at_its_key(section: str, keys: str, key: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        load(section + keys)
+        load(f'{section}{keys}\n[certificate.own]\nchain = "own.pem"\n')
     (problem,) = raised.value.problems
     assert problem.key.split("[")[0].endswith(f".{key}")
     assert problem.line == section.count("\n") + keys[: keys.index(f"{key} =")].count("\n") + 1

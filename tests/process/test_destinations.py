@@ -11,11 +11,12 @@ from moxy.config.schema import Config
 from moxy.errors import ConfigError
 from moxy.outbound.settings import Login, Settings
 from moxy.process.destinations import build_settings, security_problems
-from support.certificates import authority
+from support.certificates import authority, issue
 
 
 def load(directory: Path, text: str) -> Config:
     (directory / "ca.pem").write_bytes(authority("Test Authority").pem)
+    issue("mx.moxy.test").write(directory, "own")
     (directory / "secret").write_text("hunter2\n")
     return loads(text.replace("DIRECTORY", str(directory)), str(directory / "moxy.toml"), "toml")
 
@@ -46,6 +47,10 @@ auth_user = ""
 [destination.late]
 hosts = ["e"]
 tls_implicit = true
+tls_certificate = "own"
+[certificate.own]
+chain = "own.pem"
+key = "own.key"
 """
 
 
@@ -69,6 +74,7 @@ def test_what_the_keys_say_is_what_is_done(directory: Path) -> None:
     late = named["late"].encryption
     assert late is not None
     assert (late.optional, late.implicit) == (False, True)
+    assert (late.client.trust.chain, late.client.trust.key) == (directory / "own.pem", directory / "own.key")
 
 
 def test_what_is_inherited_and_means_nothing_here_is_left_alone(directory: Path) -> None:

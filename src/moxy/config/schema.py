@@ -379,9 +379,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _security_contradicts_nothing(self) -> "Config":
-        check(self.delivery, self.delivery, "delivery")
+        check(self.delivery, self.delivery, self.certificate, "delivery")
         for name, section in self.destination.items():
-            check(section, self.connection_settings(name), "destination", name)
+            check(section, self.connection_settings(name), self.certificate, "destination", name)
         return self
 
     def _lmtp_hosts(self) -> Iterator[tuple[tuple[str, ...], Iterable[Host | str]]]:

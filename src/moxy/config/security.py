@@ -6,6 +6,7 @@ of `OwnSecurity`, and what it leaves out is as in `[delivery]`. What contradicts
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 from moxy.config import values
 from moxy.config.types import File, Flag, Form, HostName, Line, Section, contradiction, unlike
 from moxy.config.values import SecretPlace, shown
+from moxy.routes.wording import nearest
 from moxy.smtp.sasl import MECHANISMS, PLAINTEXT
 
 Policy = Literal["none", "opportunistic", "required", "verified"]
@@ -33,6 +35,7 @@ def _name(text: str) -> str:
 
 
 CertificateName = Annotated[HostName, AfterValidator(_name)]
+CertificateOrNone = Annotated[str, PlainValidator(lambda value: value and values.name(value)), Form("name")]
 Secret = Annotated[
     SecretPlace, PlainValidator(lambda value: value if isinstance(value, SecretPlace) else values.secret(value)),
     PlainSerializer(str), Form("`file:/path` or `env:NAME`"),
@@ -74,6 +77,11 @@ class Security(Section):
     -noout -fingerprint -sha256` shows them. With `required` that is all that is asked of them.
     """
 
+    tls_certificate: CertificateOrNone = Field(default="", examples=["mx"])
+    """The NAME of the `[certificate.NAME]` that is shown to servers which ask for one. Empty: none. Read at the start
+    and at a reload.
+    """
+
     auth_user: Line = Field(default="", examples=["moxy"])
     """Who we are to a server that wants to know (AUTH, RFC 4954). No mail is sent to one that does not let us in (451).
     Empty: nobody in particular.
@@ -109,6 +117,9 @@ class OwnSecurity(Section):
     tls_fingerprints: Fingerprints | None = Field(default=None, examples=[["ab" * 32]])
     """As in `[delivery]`."""
 
+    tls_certificate: CertificateOrNone | None = Field(default=None, examples=["mx"])
+    """As in `[delivery]`."""
+
     auth_user: Line | None = Field(default=None, examples=["moxy"])
     """As in `[delivery]`."""
 
@@ -122,15 +133,18 @@ class OwnSecurity(Section):
     """As in `[delivery]`."""
 
 
-def check(own: Security | OwnSecurity, result: Security, *path: str) -> None:
+def check(own: Security | OwnSecurity, result: Security, certificates: Collection[str], *path: str) -> None:
     """Refuse what contradicts itself among the keys that a section sets, with what it leaves out as in `result`.
 
-    `path` leads to the section. Raises the contradiction.
+    `certificates` are the names of those that there are; `path` leads to the section. Raises the contradiction.
     """
     told = {key for key in own.model_fields_set if getattr(own, key)}  # an empty text unsets what [delivery] says
-    for key in ("tls_implicit", "tls_ca", "tls_name", "tls_fingerprints"):
+    for key in ("tls_implicit", "tls_ca", "tls_name", "tls_fingerprints", "tls_certificate"):
         if key in told and result.tls == "none":
             raise contradiction("nothing is encrypted here, for `tls` is `none`", *path, key)
+    if "tls_certificate" in told and own.tls_certificate not in certificates:
+        message = f"there is no [certificate.{own.tls_certificate}]{nearest(own.tls_certificate or '', certificates)}"
+        raise contradiction(message, *path, "tls_certificate")
     if "tls_ca" in told and result.tls != "verified":
         message = f"no authority is asked, for `tls` is `{result.tls}`; it must be `verified`"
         raise contradiction(message, *path, "tls_ca")

@@ -19,10 +19,11 @@ _SECURITY: Final = set(Security.model_fields)
 
 
 class Destinations:
-    """Makes the Settings of sections. Each of `workers` has its part of what all of them together may have."""
+    """Makes the Settings of a configuration's sections."""
 
-    def __init__(self, workers: int = 1) -> None:
-        self._workers = workers
+    def __init__(self, config: Config) -> None:
+        self._workers = config.workers
+        self._certificates = config.certificate
         self._clients: dict[Trust, TlsClient] = {}
 
     def settings(self, section: Delivery) -> Settings:
@@ -35,10 +36,13 @@ class Destinations:
         if section.tls == "none":
             return None
         optional = section.tls == "opportunistic" and not section.tls_implicit
+        shown = self._certificates[section.tls_certificate] if section.tls_certificate else None
         trust = Trust(
             judged=section.tls == "verified",
             authorities=section.tls_ca if section.tls == "verified" else None,
             pins=frozenset() if optional else frozenset(section.tls_fingerprints),
+            chain=None if shown is None else shown.chain,
+            key=None if shown is None else shown.key,
         )
         client = self._clients.get(trust)
         if client is None:
@@ -48,7 +52,7 @@ class Destinations:
 
 def build_settings(config: Config) -> tuple[Settings, dict[str, Settings]]:
     """The Settings of `[delivery]`, and those of each named destination. Raises ConfigError."""
-    destinations = Destinations(config.workers)
+    destinations = Destinations(config)
     problems: list[Problem] = []
     found: dict[str, Settings] = {}
     for name in ("", *config.destination):
