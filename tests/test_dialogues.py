@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from moxy.smtp import replies
-from moxy.smtp.command import Command, EndOfData, Invalid, Mail, Rcpt
+from moxy.smtp.command import Bdat, Command, EndOfChunk, EndOfData, Invalid, LastChunk, Mail, Rcpt
 from moxy.smtp.receiver import Content, ContentFault, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from support.cutting import cut, octets
@@ -54,15 +54,18 @@ class ByHand:
         while (event := self.receiver.next_event()) is not None:
             if isinstance(event, ContentFault):
                 self._fault = event.reply
+            elif isinstance(event, Bdat):
+                self.receiver.answer(event, replies.START_MAIL_INPUT)  # the script has no word for it
             elif not isinstance(event, Content) and (reply := self._script.next()) is not None:
                 checked = self._checked(event, reply)
-                self.receiver.answer(event, self._each(checked) if isinstance(event, EndOfData) else checked)
+                is_end = isinstance(event, EndOfData | LastChunk)
+                self.receiver.answer(event, self._each(checked) if is_end else checked)
         return self.receiver.take_output()
 
     def _each(self, first: Reply) -> Reply | Replies:
         """All that the script has in answer to a final dot: for LMTP, or after a 353 (PRDR), it is several replies."""
         prdr = first.code == replies.PRDR_BEGINS.code
-        count = self._accepted + 2 if prdr else self._accepted if self._lmtp else 1
+        count = self._accepted + 2 if prdr else self._accepted if self._lmtp and self._accepted else 1
         every = [first, *(self._script.next() or first for _ in range(count - 1))]
         return Replies(every, every[-1])
 
@@ -73,9 +76,9 @@ class ByHand:
             self._accepted += 1
         if isinstance(command, Invalid) and reply.code != replies.CLOSING_CODE:
             assert reply == command.deserved
-        if isinstance(command, EndOfData) and self._fault is not None:
+        if isinstance(command, EndOfData | EndOfChunk | LastChunk) and self._fault is not None:
             assert reply == self._fault
-            self._fault = None
+            self._fault = self._fault if isinstance(command, EndOfChunk) else None
         return reply
 
 
@@ -147,6 +150,7 @@ Route: a.test U U2
 Route: b.test nobody
 C: a\r\0\xff\\
 C:
+C: no end\c
 V2: (closes)
 R: aborted U2
 """
@@ -161,8 +165,9 @@ def test_the_notation_is_read_as_described(tmp_path):
     assert dialogue.lmtp
     assert dialogue.bounds == {"domains": 2}
     assert dialogue.offer == {"DSN", "MT-PRIORITY"}
-    assert [line.text for line in dialogue.lines] == [b"a\r\0\xff\\", b"", b"(closes)"]
-    assert [(speaker, len(lines)) for speaker, lines in dialogue.turns()] == [("C", 2), ("V2", 1)]
+    assert [line.text for line in dialogue.lines] == [b"a\r\0\xff\\", b"", b"no end", b"(closes)"]
+    assert [line.wire for line in dialogue.lines[:3]] == [b"a\r\0\xff\\\r\n", b"\r\n", b"no end"]
+    assert [(speaker, len(lines)) for speaker, lines in dialogue.turns()] == [("C", 3), ("V2", 1)]
     assert dialogue.lines[-1].place == "sample.txt:10"
     assert dialogue.records == [("aborted", "U2")]
 

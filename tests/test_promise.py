@@ -39,6 +39,15 @@ async def test_the_same_holds_where_a_client_keeps_its_connections_to_itself(kin
     await run_all(await every_cut(2, kind, settings=settings), 2, settings=settings)
 
 
+@pytest.mark.parametrize("kind", [Kind.CLOSE, Kind.RESET])
+@pytest.mark.parametrize("destinations", [1, 2])
+@scenario
+async def test_the_same_holds_for_chunks_to_a_destination_with_and_one_without_them(
+    destinations: int, kind: Kind
+) -> None:
+    await run_all(await every_cut(destinations, kind, chunks=True), destinations, chunks=True)
+
+
 ONE, TWO = "one", "two"
 LATER = "450 4.7.1 {} says later"
 NEVER = "550 5.7.1 {} says never"

@@ -297,3 +297,66 @@ def test_a_message_is_accepted_when_every_recipient_is():
     assert Outcome((("a", yes), ("b", yes))).accepted
     assert not Outcome((("a", yes), ("b", no))).accepted
     assert not Outcome((("a", yes), ("b", None))).accepted
+
+
+# -- BDAT
+
+
+class ChunkServer(Server):
+    """A server that offers CHUNKING, and answers each chunk from a list, the last answer for ever."""
+
+    def __init__(self, *answers):
+        super().__init__({b"EHLO": b"250-s\r\n250-CHUNKING\r\n250 PIPELINING\r\n"})
+        self.chunk_answers = list(answers or [b"250 chunk\r\n"])
+        self.content = b""
+
+    async def serve(self, reader, writer):
+        writer.write(self.greeting)
+        while line := await reader.readline():
+            self.lines.append(line.rstrip(b"\r\n"))
+            if line.startswith(b"BDAT"):
+                self.content += await reader.readexactly(int(line.split()[1]))
+                last = len(self.chunk_answers) == 1
+                writer.write(self.chunk_answers[0] if last else self.chunk_answers.pop(0))
+            else:
+                writer.write(self.answers.get(line[:4].upper().strip(), b"250 ok\r\n"))
+        writer.close()
+
+
+LONG = b"Subject: dots\r\n\r\n" + b".dot\r\n" * 30_000
+
+
+@pytest.mark.parametrize("content", [b".\r\n", b"", LONG])
+def test_content_goes_in_chunks_if_told_so(content):
+    server = ChunkServer()
+    (outcome,), dialogue = send(server, content, bdat=True)
+    assert outcome.accepted
+    assert server.content == content
+    assert not any(line == b"DATA" for line in server.lines)
+    last = next(line for line in server.lines if line.endswith(b"LAST"))
+    assert f"C: {last.decode()}" in dialogue
+    assert f"C: ({len(content):,} octets of content)" in dialogue
+    assert not any("dot" in line for line in dialogue)
+
+
+def test_content_goes_by_data_where_chunks_are_not_offered():
+    server = Server({})
+    (outcome,), _ = send(server, bdat=True)
+    assert outcome.accepted
+    assert b"DATA" in server.lines
+
+
+def test_a_chunk_that_is_refused_is_the_last_word():
+    server = ChunkServer(b"250 one\r\n", b"552 too much\r\n")
+    (outcome,), _ = send(server, LONG, bdat=True)
+    assert words(outcome) == ["552 too much"] * 2
+    assert not any(line.endswith(b"LAST") for line in server.lines)
+
+
+def test_nothing_is_sent_in_chunks_where_nobody_was_accepted():
+    server = ChunkServer()
+    server.answers[b"RCPT"] = b"550 no\r\n"
+    outcomes, _ = send(server, bdat=True, count=2)
+    assert words(outcomes[1]) == ["550 no"] * 2
+    assert server.lines.count(b"RSET") == 1
+    assert not any(line.startswith(b"BDAT") for line in server.lines)

@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "connections": 40,
         "transactions": 100,
         "eight_bit": "refuse",
+        "chunking": "as-received",
         "identity": "header",
         "tls": "opportunistic",
         "tls_implicit": False,

@@ -13,7 +13,7 @@ from moxy.inbound.service import Bounds
 from moxy.ledger import State
 from moxy.net.acknowledged import unacknowledged
 from moxy.outbound.upstream import WRITE_AHEAD
-from support.destination import Act, Destination, Phase, running_destination
+from support.destination import CHUNKING, Act, Destination, Phase, running_destination
 from support.place import (
     ACCEPTED,
     ALREADY,
@@ -154,6 +154,90 @@ def paused(destination: Destination) -> bool:
     if talk.octets:
         talk.transport.pause_reading()
     return bool(talk.octets)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "seconds", "last_words"),
+    [
+        (b"BDAT 1000\r\n" + b"x" * 1000, 61, "421 4.4.2 mx.moxy.test The message comes too slowly"),
+        (b"BDAT 1000\r\n" + b"x" * 999, 61, "421 4.4.2 mx.moxy.test The message comes too slowly"),
+        (b"BDAT 9\r\n", 181, "421 4.4.2"),
+        (b"BDAT 0\r\nNOOP\r\n", 181, "421 4.4.2"),
+        (b"BDAT 200000\r\n" + b"x" * 200_000, 1801, "421 4.4.2"),
+    ],
+    ids=["a trickle", "in a chunk", "standing still", "between chunks", "too long in all"],
+)
+@scenario
+async def test_chunks_have_to_keep_the_pace_of_content(chunk: bytes, seconds: int, last_words: str) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.EHLO] = CHUNKING
+        await client.begin(["a@one.test"])
+        assert (await client.ask("BDAT 0")).startswith("250")
+        arrived = only(relay)._octets + len(chunk)
+        client.write(chunk)
+        await until(lambda: only(relay)._octets == arrived, "the chunk")
+        relay.pass_time(seconds)
+        while (words := await client.reply()).startswith("250"):
+            pass
+        assert words.startswith(last_words)
+        await until(lambda: not destination.open, "the destination's connection to end")
+        assert destination.ends_of_data == 0
+
+
+@scenario
+async def test_after_a_message_in_chunks_the_clock_of_commands_runs_again() -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        for chunk in ("BDAT 0", "BDAT 0 LAST"):
+            await client.begin(["a@one.test"])
+            assert (await client.ask(chunk)).startswith("250")
+            assert (await client.ask("RSET")).startswith("250")
+            relay.pass_time(299)
+            assert (await client.ask("NOOP")).startswith("250")
+        await client.begin(["nobody@two.test"])
+        assert (await client.ask("BDAT 0 LAST")).startswith("554")
+        relay.pass_time(299)
+        assert (await client.ask("NOOP")).startswith("250")
+        relay.pass_time(301)
+        await assert_closed(client, "421 4.4.2")
+
+
+async def a_large_message_in_one_chunk_through_a_slow_destination() -> None:
+    size = 20_000_000
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port)) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.EHLO] = CHUNKING
+        destination.keeps_content = False
+        await client.begin(["a@one.test"])
+        client.write(b"BDAT %d LAST\r\n" % size + (b"x" * 98 + b"\r\n") * (size // 100))
+        await until(lambda: paused(destination), "content")
+        connection = only(relay)
+        await until(lambda: not connection._reading, "Moxy to stop reading")
+        ((upstream,),) = [pool._open for pool in relay.pools]
+        assert upstream._transport is not None
+        waiting = upstream._transport.get_write_buffer_size() + upstream._sender.gathered
+        before = connection._octets
+        assert waiting <= 2 * WRITE_AHEAD + 524_288
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert connection._octets == before < size
+        destination.open[0].transport.resume_reading()
+        assert (await client.reply()).startswith("250 2.0.0 taken")
+        assert destination.ends_of_data == 1
+
+
+test_a_chunk_is_never_held = scenario(a_large_message_in_one_chunk_through_a_slow_destination)
+test_a_chunk_is_never_held_on_asyncio = scenario_on_asyncio(a_large_message_in_one_chunk_through_a_slow_destination)
 
 
 async def a_large_message_through_a_slow_destination() -> None:

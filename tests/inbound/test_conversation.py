@@ -31,6 +31,8 @@ from support.smtpclient import connected
         ("QUIT", "221 2.0.0 mx.moxy.test"),
         ("RCPT TO:<a@one.test>", "503 5.5.1"),
         ("DATA", "503 5.5.1"),
+        ("BDAT 0 LAST", "503 5.5.1"),
+        ("BDAT all", "421 4.5.4 mx.moxy.test"),
         ("NONSENSE", "500 5.5.1"),
         ("MAIL FROM:<s@client.test> SIZE=999999999", "552 5.3.4"),
     ],

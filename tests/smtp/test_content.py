@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxy.smtp.content import END_OF_DATA, EndOfDataFinder, LineEndAudit, Stuffer, Unstuffer
+from moxy.smtp.content import END_OF_DATA, ChunkReader, EndOfDataFinder, LineEndAudit, Stuffer, Unstuffer
 from support.cutting import cut, cut_places, every_cut, in_two, octets
 
 ALPHABET = (b"\r", b"\n", b".", b"a")
@@ -185,6 +185,48 @@ def test_stuffed_content_ends_where_it_ends(content, places):
 def test_unstuffing_in_every_cut_is_like_the_reference(stream, places):
     unstuffer = Unstuffer()
     assert b"".join(unstuffer.feed(piece) for piece in cut(stream, places)) == unstuffed(stream)
+
+
+@given(st.binary() | streams, cut_places, cut_places)
+def test_unstuffing_undoes_stuffing_whatever_the_octets(content, places, other_places):
+    stuffer, unstuffer = Stuffer(), Unstuffer()
+    wire = b"".join(stuffer.feed(piece) for piece in cut(content, places))
+    assert b"".join(unstuffer.feed(piece) for piece in cut(wire, other_places)) == content
+
+
+def test_a_block_without_anything_to_replace_is_not_copied():
+    block = b"a line\r\nand another one\r\n"
+    for machine in (Stuffer(), Unstuffer()):
+        assert machine.feed(block) is block
+
+
+# -- chunks
+
+
+def read_chunks(chunks: list[bytes], places: Iterable[int]) -> tuple[list[bytes], ChunkReader]:
+    """What a reader passes of the chunks, each cut at the places."""
+    reader = ChunkReader()
+    passed: list[bytes] = []
+    for number, chunk in enumerate(chunks, 1):
+        reader.begin(len(chunk), last=number == len(chunks))
+        passed += [reader.feed(piece) for piece in cut(chunk, places) or [b""]]
+        assert reader.left == 0
+    return passed, reader
+
+
+@given(streams, cut_places, cut_places)
+def test_chunks_are_stuffed_and_counted_wherever_they_are_cut(content, chunk_places, places):
+    passed, reader = read_chunks(cut(content, chunk_places) or [b""], places)
+    assert b"".join(passed) == Stuffer().feed(content)
+    assert reader.octets == len(content)
+    assert reader.whole_lines is (not content or content.endswith(b"\r\n"))
+    assert all(block[-1:] != b"\r" for block in passed[:-1]), "a CR that may not be bare"
+
+
+@given(plain_contents, cut_places, cut_places)
+def test_what_was_read_in_chunks_never_ends_by_itself(content, chunk_places, places):
+    wire = b"".join(read_chunks(cut(content + b"\r\n", chunk_places), places)[0])
+    assert find([wire]) == (wire, None, len(content) + 2)
 
 
 @pytest.mark.parametrize("machine", [Stuffer, Unstuffer])

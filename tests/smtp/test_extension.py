@@ -13,7 +13,8 @@ from moxy.smtp.reply import Reply
 
 def test_the_ehlo_reply_begins_with_our_name_and_lists_what_we_offer():
     assert Offer(size=1000).ehlo_reply("mx.test").wire == (
-        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 PRDR\r\n"
+        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
+        b"250-CHUNKING\r\n250 PRDR\r\n"
     )
 
 

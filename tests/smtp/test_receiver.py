@@ -11,7 +11,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moxy.smtp import limits, replies
 from moxy.smtp.address import ForwardPath, ReversePath
-from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Noop, Quit, Rcpt, Rset, StartTls, XClient
+from moxy.smtp.command import (
+    Bdat,
+    Command,
+    Data,
+    EndOfChunk,
+    EndOfData,
+    Hello,
+    Invalid,
+    LastChunk,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    XClient,
+)
+from moxy.smtp.content import Stuffer
 from moxy.smtp.receiver import Content, ContentFault, Event, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from moxy.smtp.state import State
@@ -27,7 +44,7 @@ CONTENT = OPEN + b"DATA\r\n"
 SIZE = 100
 """Octets of the largest message, in the sessions of these tests."""
 
-GOOD = {Hello: 250, Mail: 250, Rcpt: 250, Data: 354, Quit: 221, StartTls: 220}
+GOOD = {Hello: 250, Mail: 250, Rcpt: 250, Data: 354, Bdat: 354, Quit: 221, StartTls: 220}
 
 
 def answer_to(command: Command) -> Reply:
@@ -48,11 +65,14 @@ def drive(receiver: Receiver, pieces: Iterable[bytes]) -> list[Event]:
         while (event := receiver.next_event()) is not None:
             if isinstance(event, ContentFault):
                 fault = event.reply
-            elif isinstance(event, EndOfData):
+            elif isinstance(event, EndOfData | LastChunk):
                 receiver.answer(event, fault or replies.MESSAGE_ACCEPTED)
                 fault = None
+            elif isinstance(event, EndOfChunk):
+                receiver.answer(event, fault or replies.CHUNK_OK)
             elif isinstance(event, Command):
                 receiver.answer(event, answer_to(event))
+                fault = fault if isinstance(event, Bdat) else None
             if isinstance(event, Content) and events and isinstance(events[-1], Content):
                 events[-1] = Content(events[-1].block + event.block)
             else:
@@ -404,6 +424,161 @@ def test_the_end_of_data_may_have_several_replies(verdict, closed):
     assert receiver.next_event() == (None if closed else Noop())
 
 
+# -- chunks
+
+
+def bdat(content: bytes, last: str = "") -> bytes:
+    return f"BDAT {len(content)}{last}\r\n".encode() + content
+
+
+def last(content: bytes = b"") -> bytes:
+    return bdat(content, " LAST")
+
+
+CHUNKS = [
+    ([b"Subject: hi\r\n\r\nhello\r\n"], [250]),
+    ([b"Subject: hi\r\n", b"\r\nhello\r\n", b""], [250, 250, 250]),
+    ([b""], [250]),
+    ([b"", b"", b""], [250] * 3),
+    ([b".\r\n", b".", b"\r\n..\r", b"\n.x\r\n"], [250] * 4),
+    ([b"QUIT\r\n", b"BDAT 5 LAST\r\n", b"\r\n.\r\n"], [250] * 3),
+    ([b"no line end"], [250]),
+    ([b"bare\r", b"cr\r\n"], [250, 554]),
+    ([b"bare\nlf", b"", b"\r\n"], [554] * 3),
+    ([b"bare cr\r"], [554]),
+    ([b"x" * (SIZE - 1), b"y", b"z"], [250, 250, 552]),
+    ([b"x" * (SIZE + 1), b"y", b""], [552] * 3),
+]
+"""Messages in chunks, and what is said to each."""
+
+
+@pytest.mark.parametrize(("chunks", "given"), CHUNKS)
+@pytest.mark.parametrize("envelope", [OPEN, HELLO + MAIL + REFUSED_RCPT + RCPT])
+def test_chunks_are_answered_one_by_one_and_are_the_message_together(envelope, chunks, given):
+    stream = envelope + b"".join(bdat(chunk) for chunk in chunks[:-1]) + last(chunks[-1]) + b"NOOP\r\n"
+    content = b"".join(chunks)
+    for pieces in in_two(stream):
+        events, given_codes = play(*pieces)
+        assert given_codes[-len(given) - 1 :] == [*given, 250]
+        assert type(events[-1]) is Noop
+        assert isinstance(events[-2], LastChunk)
+        if given[-1] == 250:
+            assert events[-2] == LastChunk(len(content), whole_lines=content.endswith(b"\r\n") or not content)
+            passed = b"".join(event.block for event in events if isinstance(event, Content))
+            assert passed == Stuffer().feed(content)
+        assert len([event for event in events if isinstance(event, ContentFault)]) == (given[-1] != 250)
+
+
+def test_a_chunk_is_announced_before_its_octets_are_looked_at():
+    receiver = Receiver()
+    drive(receiver, [OPEN])
+    receiver.take_output()
+    receiver.receive(bdat(b"text\r\n"))
+    command = receiver.next_event()
+    assert command == Bdat(6)
+    assert receiver.next_event() is None
+    receiver.answer(command, replies.START_MAIL_INPUT)
+    assert receiver.take_output() == b""
+    assert receiver.next_event() == Content(b"text\r\n")
+    assert receiver.next_event() == EndOfChunk()
+
+
+@pytest.mark.parametrize("octets", [0, 5])
+def test_a_chunk_that_is_not_wanted_is_read_before_its_refusal_leaves(octets):
+    receiver = Receiver()
+    drive(receiver, [OPEN])
+    receiver.take_output()
+    chunk = last(b"x" * octets)
+    receiver.receive(chunk[: len(chunk) - octets])
+    receiver.answer(receiver.next_event(), replies.MESSAGE_TOO_BIG)
+    assert receiver.take_output() == b""
+    if octets:
+        receiver.receive(chunk[-octets:] + b"NOOP\r\n")
+    else:
+        receiver.receive(b"NOOP\r\n")
+    end = receiver.next_event()
+    assert end == LastChunk(octets, whole_lines=not octets)
+    receiver.answer(end, replies.MESSAGE_TOO_BIG)
+    assert receiver.take_output() == replies.MESSAGE_TOO_BIG.wire
+    assert receiver.state is State.READY
+    assert receiver.next_event() == Noop()
+
+
+def test_a_chunk_of_any_size_is_kept_nowhere():
+    receiver = Receiver(size=0)
+    drive(receiver, [OPEN, b"BDAT 99999999999999999999 LAST\r\n"])
+    for block in [b"x" * 100_000] * 100:
+        assert drive(receiver, [block]) == [Content(block)]
+        assert receiver.unread == 0
+
+
+def test_many_small_chunks_in_one_block_are_taken_one_by_one():
+    receiver = Receiver(size=0)
+    drive(receiver, [OPEN])
+    events = drive(receiver, [bdat(b"x") * 5000])
+    assert sum(isinstance(event, EndOfChunk) for event in events) == 5000
+
+
+CHUNKS_OUT_OF_ORDER = [
+    (b"", bdat(b"NOOP\r\n"), 503),
+    (HELLO, bdat(b"NOOP\r\n"), 503),
+    (HELLO, last(), 503),
+    (OPEN + last(b"text\r\n"), last(b"RSET\r\n"), 503),
+    (OPEN + bdat(b"text\r\n"), b"DATA\r\n", 503),
+    (OPEN + bdat(b""), MAIL, 503),
+    (OPEN + bdat(b"") + b"NOOP\r\n", RCPT, 503),
+    (OPEN + bdat(b"") + b"RSET\r\n", RCPT, 503),
+    (OPEN + bdat(b"") + HELLO, RCPT, 503),
+]
+
+
+@pytest.mark.parametrize(("before", "stream", "code"), CHUNKS_OUT_OF_ORDER)
+def test_a_chunk_out_of_order_is_read_into_nothing_and_refused(before, stream, code):
+    for pieces in in_two(stream):
+        receiver = Receiver()
+        drive(receiver, [before])
+        receiver.take_output()
+        state = receiver.state
+        events = drive(receiver, pieces)
+        assert [type(event) for event in events] == [Invalid]
+        assert codes(receiver.take_output()) == [code]
+        assert receiver.state is state
+
+
+def test_after_rset_a_message_in_chunks_begins_afresh():
+    events, given_codes = play(OPEN + bdat(b"bad\n") + b"RSET\r\n" + MAIL + RCPT + last(b".good\r\n"))
+    assert events[-2:] == [Content(b"..good\r\n"), LastChunk(7)]
+    assert given_codes[3:] == [554, 250, 250, 250, 250]
+
+
+def test_a_message_by_data_and_one_in_chunks_follow_each_other():
+    by_data = MAIL + RCPT + b"DATA\r\n..a\r\n.\r\n"
+    by_chunks = MAIL + RCPT + bdat(b".") + last(b"a\r\n")
+    events, _ = play(HELLO + by_data + by_chunks + by_data + by_chunks)
+    same = [event for event in events if isinstance(event, Content | EndOfData | LastChunk)]
+    assert same == [Content(b"..a\r\n"), EndOfData(4), Content(b".."), Content(b"a\r\n"), LastChunk(4)] * 2
+
+
+def test_binary_content_may_have_any_octets():
+    receiver = Receiver()
+    drive(receiver, [OPEN])
+    content = b"\r\n.\n\r\0\xff\r\n.\r\n\r"
+    receiver.receive(bdat(content[:5]) + last(content[5:]))
+    command = receiver.next_event()
+    command.binary = True
+    receiver.answer(command, replies.START_MAIL_INPUT)
+    events = drive(receiver, [b""])
+    assert not any(isinstance(event, ContentFault) for event in events)
+    assert b"".join(event.block for event in events if isinstance(event, Content)) == Stuffer().feed(content)
+    assert events[-1] == LastChunk(len(content), whole_lines=False)
+
+
+def test_a_chunk_whose_size_cannot_be_read_ends_the_session():
+    events, given_codes = play(OPEN + b"BDAT five\r\nNOOP\r\n")
+    assert type(events[-1]) is Invalid
+    assert given_codes[-1] == 421
+
+
 # -- LMTP
 
 LMTP_OPEN = b"LHLO client.test\r\n" + MAIL
@@ -451,13 +626,20 @@ SESSION_PARTS = [
     b"x\r\n",
     b"\0\xff\r\n",
     b"y" * 40,
+    b"BDAT 3\r\n",
+    b"BDAT 5 LAST\r\n",
+    b"BDAT 0\r\n",
+    b"BDAT 0 LAST\r\n",
+    bdat(b"\r\n.\r"),
+    last(b"text\r\n"),
+    bdat(b"x" * 41),
 ]
 sessions = st.lists(st.sampled_from(SESSION_PARTS), max_size=25).map(b"".join)
 
 
-def outcome(pieces: list[bytes]) -> tuple[list[Event], bytes]:
+def outcome(pieces: list[bytes], size: int = 40) -> tuple[list[Event], bytes]:
     """What may not depend on the cut. That a message is unfit does not; which of two faults is seen first may."""
-    receiver = Receiver(size=40, command_line=64)
+    receiver = Receiver(size=size, command_line=64)
     events = drive(receiver, pieces)
     output = receiver.take_output()
     for fault in (replies.BARE_LINE_END, replies.MESSAGE_TOO_BIG):
@@ -466,7 +648,7 @@ def outcome(pieces: list[bytes]) -> tuple[list[Event], bytes]:
     return without_doomed(same), output
 
 
-@given(st.sampled_from([b"", HELLO + MAIL, CONTENT]), sessions, cut_places)
+@given(st.sampled_from([b"", HELLO + MAIL, OPEN, CONTENT]), sessions, cut_places)
 @settings(max_examples=300)
 def test_no_cut_changes_events_or_output(start, session, places):
     whole = events, _ = outcome([start + session])
@@ -474,6 +656,22 @@ def test_no_cut_changes_events_or_output(start, session, places):
         return  # the end is still to come, and how much is held back for it is the matter of content.py
     assert outcome(cut(start + session, places)) == whole
     assert outcome(octets(start + session)) == whole
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"x", b"text"])), cut_places, cut_places)
+def test_the_same_message_is_the_same_inside_by_data_and_in_chunks(words, chunk_places, places):
+    content = b"".join([*words, b"\r\n"])
+    chunks = cut(content, chunk_places)
+    stream = b"".join(bdat(chunk) for chunk in chunks[:-1]) + last(chunks[-1])
+    by_chunks = outcome(cut(OPEN + stream, places), size=0)[0]
+    by_data = outcome([CONTENT + Stuffer().feed(content) + b".\r\n"], size=0)[0]
+
+    def essence(events: list[Event]) -> list[object]:
+        passed = b"".join(event.block for event in events if isinstance(event, Content))
+        faults = any(isinstance(event, ContentFault) for event in events)
+        return [faults or (passed, [event.octets for event in events if isinstance(event, EndOfData | LastChunk)])]
+
+    assert essence(by_chunks) == essence(by_data)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=10))
@@ -547,9 +745,14 @@ ANSWERS = {
     Rcpt: [250, 450, 550],
     Data: [354, 451, 554],
     EndOfData: [250, 451, 554],
+    Bdat: [354, 354, 451, 421],
+    EndOfChunk: [250, 552],
+    LastChunk: [250, 451, 554],
 }
+ENDS = EndOfData | EndOfChunk | LastChunk
 LINES = [HELLO, b"HELO client.test\r\n", MAIL, RCPT, RCPT, RCPT, b"DATA\r\n", b"RSET\r\n", b"NOOP\r\n", b"VRFY x\r\n"]
 LINES += [b"HELP\r\n", b"what?\r\n", b"NOOP\n", b"MAIL FROM:x\r\n", b"text\r\n", b"..\r\n", b".\r\n", b"\r\n.\r\n"]
+LINES += [b"BDAT 9\r\n", b"BDAT 4 LAST\r\n", b"BDAT 0\r\n", b"BDAT 0 LAST\r\n", bdat(b"x\r\n"), last(b"\r")]
 
 
 class AnySession(RuleBasedStateMachine):
@@ -559,7 +762,7 @@ class AnySession(RuleBasedStateMachine):
         super().__init__()
         self.receiver = Receiver()
         self.given_out: list[Command] = []
-        self.answers: dict[int, Reply] = {}
+        self.answers: dict[int, Reply | Replies] = {}
         self.output = b""
         self.in_content = False
 
@@ -578,7 +781,7 @@ class AnySession(RuleBasedStateMachine):
             if isinstance(event, Content | ContentFault):
                 assert self.in_content
             elif event is not None:
-                assert isinstance(event, EndOfData) is self.in_content
+                assert isinstance(event, ENDS) is self.in_content
                 assert not self.open_commands() or isinstance(event, Rcpt | Invalid)
                 assert all(isinstance(self.given_out[number], Rcpt) for number in self.open_commands())
                 self.given_out.append(event)
@@ -593,10 +796,13 @@ class AnySession(RuleBasedStateMachine):
         command = self.given_out[number]
         code = choice.draw(st.sampled_from(ANSWERS.get(type(command), [250])))
         reply = command.deserved if isinstance(command, Invalid) else Reply(code, "", f"answer {number}")
-        self.answers[number] = reply
+        stays_here = isinstance(command, Bdat) and code != 421
+        self.answers[number] = Replies([], reply) if stays_here else reply
         self.receiver.answer(command, reply)
-        if isinstance(command, Data | EndOfData):
+        if isinstance(command, Data | ENDS):
             self.in_content = reply.intermediate
+        elif isinstance(command, Bdat):
+            self.in_content = stays_here
 
     @invariant()
     def one_reply_for_each_command_in_order(self):
@@ -604,7 +810,10 @@ class AnySession(RuleBasedStateMachine):
         due = next(iter(self.open_commands()), len(self.given_out))
         assert self.output == b"".join(self.answers[number].wire for number in range(due))
         assert self.receiver.awaited == len(self.given_out) - due
-        assert (self.receiver.state is State.CONTENT) is self.in_content
+        if self.in_content:
+            assert self.receiver.state in (State.CONTENT, State.CHUNK)
+        else:
+            assert self.receiver.state is not State.CONTENT
 
 
 AnySession.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

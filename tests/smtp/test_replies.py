@@ -43,6 +43,11 @@ DECIDED = {
     "NOT_LET_IN": "451 4.7.0",
     "INTERNAL_ERROR": "451 4.3.0",
     "DESTINATION_GARBLED": "451 4.5.0",
+    "CHUNK_OK": "250 2.0.0",
+    "BAD_CHUNK": "421 4.5.4",
+    "BDAT_OR_RSET": "503 5.5.1",
+    "BINARY_BY_BDAT": "503 5.5.1",
+    "NO_LAST_LINE_END": "554 5.6.0",
 }
 
 

@@ -291,6 +291,109 @@ def test_what_lhlo_announced_is_known_and_nothing_is_pipelined_behind_it():
     assert sender.take_output() == b"NOOP\r\n"
 
 
+# -- content in chunks
+
+CHUNKING = b"250-mx.test\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
+
+
+def in_chunks() -> Sender:
+    """A session in which content goes in chunks."""
+    sender = met(CHUNKING)
+    for line in (MAIL, RCPT):
+        sender.command(line)
+    take_replies(sender, OK, OK)
+    sender.take_output()
+    sender.begin_chunks()
+    return sender
+
+
+def test_small_content_goes_with_the_last_chunk():
+    sender = in_chunks()
+    assert sender.extensions.chunking
+    sender.gather(b"..a\r\n")
+    sender.gather(b"b\r\n")
+    assert sender.gathered == 7
+    assert sender.take_output() == b""
+    sender.end_of_data()
+    assert sender.take_output() == b"BDAT 7 LAST\r\n.a\r\nb\r\n"
+    assert not sender.in_content
+    assert [reply.code for reply in take_replies(sender, OK)] == [250]
+    assert sender.awaited == 0
+
+
+def test_what_has_been_gathered_goes_as_one_chunk_and_nothing_as_none():
+    sender = in_chunks()
+    sender.chunk()
+    assert sender.take_output() == b""
+    for block in (b"a", b"\r\n.", b".b\r"):
+        sender.gather(block)
+    sender.chunk()
+    assert sender.take_output() == b"BDAT 6\r\na\r\n.b\r"
+    assert sender.in_content
+    sender.gather(b"\n")
+    sender.chunk()
+    assert sender.take_output() == b"BDAT 1\r\n\n"
+    assert sender.awaited == 2
+    assert len(take_replies(sender, OK, OK)) == 2
+    sender.end_of_data()
+    assert sender.take_output() == b"BDAT 0 LAST\r\n"
+
+
+def test_the_last_chunk_waits_for_the_answers_to_the_others():
+    sender = in_chunks()
+    sender.gather(b"a\r\n")
+    sender.chunk()
+    with pytest.raises(RuntimeError):
+        sender.end_of_data()
+
+
+def test_a_chunk_that_is_refused_ends_the_content():
+    sender = in_chunks()
+    sender.gather(b"a\r\n")
+    sender.chunk()
+    assert [reply.code for reply in take_replies(sender, b"552 Too much\r\n")] == [552]
+    assert not sender.content_open
+    for write in (lambda: sender.gather(b"b"), sender.end_of_data):
+        with pytest.raises(RuntimeError):
+            write()
+    sender.take_output()
+    sender.command(b"RSET")
+    assert sender.take_output() == b"RSET\r\n"
+
+
+def test_the_last_chunk_may_have_a_reply_for_each_recipient():
+    sender = in_chunks()
+    sender.gather(b"a\r\n")
+    sender.end_of_data(2)
+    assert len(take_replies(sender, OK, OK)) == 2
+    assert sender.awaited == 0
+    sender = in_chunks()
+    sender.end_of_data(2, prdr=True)
+    assert len(take_replies(sender, b"353 each\r\n", OK, OK, OK)) == 4
+
+
+def test_after_chunks_content_may_go_by_data():
+    sender = in_chunks()
+    sender.end_of_data()
+    take_replies(sender, OK)
+    for line in (MAIL, RCPT, b"DATA"):
+        sender.command(line)
+    take_replies(sender, OK, OK, GO_ON)
+    sender.take_output()
+    sender.content(b"..a\r\n")
+    sender.end_of_data()
+    assert sender.take_output() == b"..a\r\n.\r\n"
+
+
+def test_an_answer_to_a_chunk_that_was_not_sent_is_none():
+    sender = in_chunks()
+    sender.receive(OK)
+    sender.gather(b"a\r\n")
+    sender.chunk()
+    with pytest.raises(ReplyError):
+        sender.next_reply()
+
+
 # -- misuse
 
 

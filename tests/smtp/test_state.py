@@ -32,8 +32,21 @@ RCPT     RCPT           RCPT
 RCPT     DATA           CONTENT
 RCPT     RSET           READY
 CONTENT  END OF DATA    READY
+GREETED  BDAT           503
+READY    BDAT           503
+MAIL     BDAT           CHUNK
+RCPT     BDAT           CHUNK
+CHUNK    END OF CHUNK   CHUNKS
+CHUNK    LAST CHUNK     READY
+CHUNKS   HELLO          READY
+CHUNKS   MAIL           503
+CHUNKS   RCPT           503
+CHUNKS   DATA           503
+CHUNKS   BDAT           CHUNK
+CHUNKS   RSET           READY
 """
-"""RFC 5321 §4.1.4: where a session stands, what the client says, and where it stands when that was accepted.
+"""RFC 5321 §4.1.4, RFC 3030 §2: where a session stands, what the client says, and where it stands when that was
+accepted.
 
 STARTTLS leads out of the table, to a new session (RFC 3207 §4.2): the receiver sees to that.
 """
@@ -46,6 +59,9 @@ KINDS = {
     "RSET": command.Rset,
     "STARTTLS": command.StartTls,
     "END OF DATA": command.EndOfData,
+    "BDAT": command.Bdat,
+    "END OF CHUNK": command.EndOfChunk,
+    "LAST CHUNK": command.LastChunk,
     "NOOP": command.Noop,
     "VRFY": command.Vrfy,
     "EXPN": command.Expn,
@@ -67,12 +83,18 @@ def test_every_command_in_every_state_is_legal_or_out_of_order(state, words):
     following = TRANSITIONS[state].get(KINDS[words])
     assert following is None or following in ORDER
     if (state.name, words) not in {row[:2] for row in ROWS}:
-        stays = KINDS[words] in AT_ANY_TIME and state is not State.CONTENT
+        stays = KINDS[words] in AT_ANY_TIME and state not in (State.CONTENT, State.CHUNK)
         assert following is (state if stays else None)
 
 
 def test_in_content_there_are_no_commands_but_its_end():
     assert {kind for kind in KINDS.values() if TRANSITIONS[State.CONTENT].get(kind)} == {command.EndOfData}
+    ends = {command.EndOfChunk, command.LastChunk}
+    assert {kind for kind in KINDS.values() if TRANSITIONS[State.CHUNK].get(kind)} == ends
+
+
+def test_the_states_that_owe_content_come_last():
+    assert [state for state in State if state >= State.CHUNKS] == [State.CHUNKS, State.CONTENT, State.CHUNK]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.CONTENT])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support import witness
-from support.destination import Destination, running_destination
+from support.destination import CHUNKING, Destination, Phase, running_destination
 from support.faults import Fault, FaultProxy, Kind, Way, running_proxy
 from support.relay import Relay, route, running_relay
 from support.scenario import until
@@ -46,13 +46,15 @@ class Bench:
     entrance: FaultProxy
     destinations: list[Destination]
     proxies: list[FaultProxy]
+    chunks: bool = False
+    """Do the client and the first destination speak BDAT?"""
 
     async def run(self, cut: Cut | None = None) -> Witness:
         """One session, broken as told. When it and all its connections are over, compare what the witnesses say."""
         self._begin_anew(cut)
         recipients = [recipient for group in RECIPIENTS[: len(self.destinations)] for recipient in group]
         client = await Client.connect(self.entrance.port)
-        seen = Witness(client, recipients, MESSAGES, pipelining=cut is not None and cut.pipelining)
+        seen = Witness(client, recipients, MESSAGES, cut is not None and cut.pipelining, self.chunks)
         await seen.talk()
         await self._come_to_rest()
         self._compare(seen)
@@ -73,7 +75,7 @@ class Bench:
         await until(lambda: not any(way.open for way in ways), "every connection to end")
 
     def _compare(self, seen: Witness) -> None:
-        if self.entrance.passed[Way.TO_SERVER] < witness.octets_up_to_dot(seen.recipients):
+        if self.entrance.passed[Way.TO_SERVER] < witness.octets_up_to_dot(seen.recipients, chunks=self.chunks):
             ends = [destination.ends_of_data for destination in self.destinations]
             assert not any(ends), "an end of data that the client never sent (P2)"
         for destination, asked in zip(self.destinations, RECIPIENTS, strict=False):
@@ -98,24 +100,26 @@ class Bench:
         """Every command has one answer, of its own kind, in order; fewer only where the client's way was cut (P6)."""
         codes = [reply[:3] for reply in seen.replies]
         if not self.entrance.struck:
-            assert len(codes) == seen.asked, "a command without an answer, or an answer without a command"
+            assert len(codes) == seen.asked, f"not one answer to each command: {seen.replies}"
             assert codes[-1] == "221"
         if not any(code[0] in "45" for code in codes):
-            transaction = ["250"] * (1 + len(seen.recipients)) + ["354", "250"]
+            transaction = ["250"] * (1 + len(seen.recipients)) + ["250" if self.chunks else "354", "250"]
             assert codes == ["220", "250", *transaction * MESSAGES, "221"][: len(codes)]
 
 
 @asynccontextmanager
-async def bench(destinations: int, **options: Any) -> AsyncIterator[Bench]:
+async def bench(destinations: int, *, chunks: bool = False, **options: Any) -> AsyncIterator[Bench]:
     """A relay to so many destinations, each with a domain of its own; `options` are those of `running_relay`."""
     async with AsyncExitStack() as stack:
         behind = [await stack.enter_async_context(running_destination()) for _ in range(destinations)]
+        if chunks:
+            behind[0].answers[Phase.EHLO] = CHUNKING
         proxies = [await stack.enter_async_context(running_proxy(destination.port)) for destination in behind]
         domains = [group[0].partition("@")[2] for group in RECIPIENTS]
         routes = {domain: route(proxy.port) for domain, proxy in zip(domains, proxies, strict=False)}
         relay = await stack.enter_async_context(running_relay(routes, **options))
         entrance = await stack.enter_async_context(running_proxy(relay.port))
-        yield Bench(relay, entrance, behind, proxies)
+        yield Bench(relay, entrance, behind, proxies, chunks)
 
 
 async def every_cut(destinations: int, kind: Kind, **options: Any) -> list[Cut]:

@@ -27,6 +27,7 @@ class Phase(StrEnum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    CHUNK = "BDAT"
     FINAL = "final"
     RSET = "RSET"
 
@@ -56,11 +57,16 @@ GOOD: Mapping[Phase | Told, Answer] = {
     Phase.MAIL: "250 2.1.0 sender fine",
     Phase.RCPT: "250 2.1.5 recipient fine",
     Phase.DATA: "354 go on",
+    Phase.CHUNK: "250 2.0.0 go on",
     Phase.FINAL: "250 2.0.0 taken",
     Phase.RSET: "250 2.0.0 forgotten",
     Told.XCLIENT: "220 destination.test ready for another",
     Told.XFORWARD: "250 2.0.0 noted",
 }
+
+
+CHUNKING: Answer = f"{GOOD[Phase.EHLO]}".replace("250-PIPELINING", "250-CHUNKING\r\n250-PIPELINING")
+"""An answer to EHLO that offers CHUNKING."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Destination:
         """Whether messages are kept whole; otherwise only counted, with empty content."""
         self.messages: list[Message] = []
         self.ends_of_data = 0
-        """Final dots found, whatever was answered to them."""
+        """Final dots and last chunks found, whatever was answered to them."""
         self.silences = 0
         """How often an answer was withheld."""
         self.talks: list[Talk] = []
@@ -174,6 +180,10 @@ class Talk(asyncio.Protocol):
         """Octets of content so far, in all transactions."""
         self._buffer = b""
         self._in_content = False
+        self._chunk = 0
+        """Octets of a chunk that are still to come."""
+        self._last_chunk = False
+        self._chunk_refused = False
         self._mail = ""
         self._recipients: list[str] = []
         self._content = bytearray()
@@ -196,8 +206,13 @@ class Talk(asyncio.Protocol):
         self._buffer += data
         if self.destination.proxied and not self.header:
             self._take_header()
-        while self._take_content() if self._in_content else self._take_line():
+        while self._take_next():
             pass
+
+    def _take_next(self) -> bool:
+        if self._in_content:
+            return self._take_content()
+        return self._take_chunk() if self._chunk else self._take_line()
 
     def _take_header(self) -> None:
         """A line, or sixteen octets and as many as the last two of them say."""
@@ -230,8 +245,15 @@ class Talk(asyncio.Protocol):
                 self._answer(Phase.RCPT, line)
             case "DATA":
                 self._answer(Phase.DATA, line)
+            case "BDAT":
+                size, _, last = argument.partition(" ")
+                self._chunk, self._last_chunk = int(size), last == "LAST"
+                if not self._chunk:
+                    self._end_chunk()
             case "RSET":
                 self._mail, self._recipients = "", []
+                self._content.clear()
+                self._chunk_refused = False
                 self._answer(Phase.RSET, line)
             case "QUIT":
                 self.act("221 2.0.0 bye")
@@ -257,10 +279,34 @@ class Talk(asyncio.Protocol):
         self._complete(bytes(self._content[:end]))
         return True
 
+    def _take_chunk(self) -> bool:
+        """The octets of a chunk, as they are."""
+        if not self._buffer:
+            return False
+        octets, self._buffer = self._buffer[: self._chunk], self._buffer[self._chunk :]
+        self._chunk -= len(octets)
+        self.octets += len(octets)
+        if self.destination.keeps_content:
+            self._content += octets
+        if not self._chunk:
+            self._end_chunk()
+        return True
+
+    def _end_chunk(self) -> None:
+        """A chunk behind one that was refused is refused, too."""
+        if self._chunk_refused:
+            self.act("503 5.5.1 after a refusal")
+        elif self._last_chunk:
+            self._hold(bytes(self._content))
+        else:
+            self._answer(Phase.CHUNK, "")
+
     def _complete(self, stuffed: bytes) -> None:
-        self.destination.ends_of_data += 1
         lines = stuffed.split(b"\r\n") if self.destination.keeps_content else []
-        content = b"\r\n".join(line.removeprefix(b".") for line in lines)
+        self._hold(b"\r\n".join(line.removeprefix(b".") for line in lines))
+
+    def _hold(self, content: bytes) -> None:
+        self.destination.ends_of_data += 1
         self._pending = Message(self._mail, tuple(self._recipients), content)
         self._content.clear()
         self._in_content = False
@@ -315,6 +361,7 @@ class Talk(asyncio.Protocol):
             if phase is Phase.RCPT and answer.startswith("2"):
                 self._recipients.append(line.partition("<")[2].partition(">")[0])
             self._in_content = phase is Phase.DATA and answer.startswith("354")
+            self._chunk_refused = phase is Phase.CHUNK and not answer.startswith("2")
         self.act(answer)
 
     def act(self, answer: Answer) -> None:

@@ -18,8 +18,9 @@
     R: refused U                    a record of accounting, at the end: what became of the delivery to U
 
 The order of the lines is the order of events: nobody has said anything before its line. Lines of the client that
-follow one another leave in one piece. \\r \\n \\t \\0 and \\xFF stand for octets, and \\\\ for the backslash. In what
-Moxy says `...` stands for any text. Moxy is mx.moxy.test, and everybody is at 127.0.0.1.
+follow one another leave in one piece. \\r \\n \\t \\0 and \\xFF stand for octets, and \\\\ for the backslash. A line
+that ends in \\c has no CRLF: the next line goes on where it ends, as the octets of a chunk may. In what Moxy says `...`
+stands for any text. Moxy is mx.moxy.test, and everybody is at 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ HOST_NAME: Final = "mx.moxy.test"
 CLOSES: Final = b"(closes)"
 RESETS: Final = b"(resets)"
 STARTS_TLS: Final = b"(starts TLS)"
+UNENDED: Final = "\\c"
 
 DIALOGUES: Final = Path(__file__).parents[1] / "dialogues"
 
@@ -51,11 +53,15 @@ _ESCAPED = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a dialogue: who speaks, what (octets without CRLF), and where in the file it stands."""
+    """One line of a dialogue: who speaks, what (octets without CRLF), and where in the file it stands.
+
+    `whole`: does it end in CRLF?
+    """
 
     speaker: str
     text: bytes
     place: str
+    whole: bool = True
 
     @property
     def closes(self) -> bool:
@@ -69,7 +75,7 @@ class Line:
 
     @property
     def wire(self) -> bytes:
-        return self.text + b"\r\n"
+        return self.text + b"\r\n" if self.whole else self.text
 
     def matches(self, said: bytes) -> bool:
         """Is this what was said? `said` has no CRLF."""
@@ -124,7 +130,9 @@ def read(file: Path) -> Dialogue:
         elif record := _RECORD.fullmatch(text):
             dialogue.records.append((record[1], record[2]))
         elif line := _LINE.fullmatch(text):
-            dialogue.lines.append(Line(line[1], _octets(line[2] or ""), place))
+            said = line[2] or ""
+            text = said.removesuffix(UNENDED)
+            dialogue.lines.append(Line(line[1], _octets(text), place, text == said))
         else:
             raise ValueError(f"{place}: not understood: {text}")
     return dialogue

@@ -59,10 +59,19 @@ class Outbound:
         (destination,) = self.directory.destinations(Route(hosts, mode))
         return destination
 
-    def open(self, destination: SmtpDestination, *, each: bool = False) -> RelayDelivery:
-        """A delivery; `each`: for a client that takes a verdict for each recipient."""
-        envelope = Envelope("id", ReversePath("sender@client.test", "sender", "client.test"), each=each)
-        return destination.open(self.session, envelope, Flow(nothing, nothing))
+    def open(
+        self,
+        destination: SmtpDestination,
+        *,
+        each: bool = False,
+        chunked: bool = False,
+        body: str = "",
+        flow: Flow | None = None,
+    ) -> RelayDelivery:
+        """A delivery; `each`: for a client that takes a verdict for each; `chunked`: content comes by BDAT."""
+        envelope = Envelope("id", ReversePath("sender@client.test", "sender", "client.test"), each=each, body=body)
+        envelope.chunked = chunked
+        return destination.open(self.session, envelope, flow or Flow(nothing, nothing))
 
     async def begin(self, delivery: RelayDelivery, wanted: Sequence[Recipient], content: bytes = b"text\r\n") -> None:
         """As far as the dot; everybody must be accepted."""
@@ -75,10 +84,10 @@ class Outbound:
         delivery.flush()
 
     async def deliver(
-        self, destination: SmtpDestination, *addresses: str, each: bool = False
+        self, destination: SmtpDestination, *addresses: str, each: bool = False, chunked: bool = False
     ) -> tuple[list[str], RelayDelivery]:
         """A whole transaction; the verdicts as texts, and the delivery."""
-        delivery = self.open(destination, each=each)
+        delivery = self.open(destination, each=each, chunked=chunked)
         await self.begin(delivery, recipients(*addresses))
         return texts(await delivery.finish(5)), delivery
 

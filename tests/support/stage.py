@@ -63,6 +63,15 @@ class End(asyncio.Protocol):
         self.closed = True
         self._news.set()
 
+    async def hear_octets(self, count: int) -> bytes:
+        """So many octets that no CRLF follows; fewer when the connection was closed."""
+        while len(self.unheard) < count and not self.closed:
+            self._news.clear()
+            await self._news.wait()
+        octets = bytes(self.unheard[:count])
+        del self.unheard[:count]
+        return octets
+
     async def hear(self) -> bytes | None:
         """The next line without its CRLF; None when the connection was closed."""
         while (end := self.unheard.find(b"\r\n")) < 0:
@@ -218,7 +227,7 @@ class Stage:
             await end.say(cutter(b"".join(line.wire for line in lines)))
 
     async def _hear(self, end: End, line: Line) -> None:
-        said = await end.hear()
+        said = await end.hear() if line.whole else await end.hear_octets(len(line.text))
         if line.closes:
             assert said is None, f"{line.place}: still open, Moxy said {said!r}"
             if line.speaker != "S":

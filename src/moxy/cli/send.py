@@ -132,6 +132,7 @@ def _own_name() -> str:
     help="Our name; the machine's if not told.",
 )
 @click.option("--pipelining/--no-pipelining", default=True, help="Send commands together where the server offers it.")
+@click.option("--bdat", is_flag=True, help="Send content by BDAT where the server offers CHUNKING.")
 @click.option("--show/--no-show", default=None, help="Show the dialogue, as is done for a single message.")
 @click.option("--quiet", is_flag=True, help="Tell refusals only.")
 @click.pass_context
@@ -150,6 +151,7 @@ def send(
     per_connection: int,
     hello: str | None,
     pipelining: bool,
+    bdat: bool,
     show: bool | None,
     quiet: bool,
 ) -> None:
@@ -165,6 +167,7 @@ def send(
         per_connection=per_connection,
         pipelining=pipelining,
         lmtp=lmtp,
+        bdat=bdat,
     )
     if file is not None:
         content = partial(with_crlf, file.read())

@@ -71,6 +71,8 @@ class Campaign:
     pipelining: bool = True
     lmtp: bool = False
     """Speak LMTP (RFC 2033)?"""
+    bdat: bool = False
+    """Send content by BDAT (RFC 3030) to a server that offers CHUNKING?"""
 
     @property
     def place(self) -> str:
@@ -178,19 +180,30 @@ class Connection(asyncio.Protocol):
         if self._reset_first:
             self._reset_first = False
             await self._exchange("RSET")
-        mail, *answers, data = await self._exchange(
-            self._mail(content), *(f"RCPT TO:<{path}>" for path in recipients), "DATA"
-        )
+        envelope = [self._mail(content), *(f"RCPT TO:<{path}>" for path in recipients)]
+        if self._campaign.bdat and self._sender.extensions.chunking:
+            mail, *answers = await self._exchange(*envelope)
+            accepted = sum(answer.positive for answer in answers)
+            verdicts = await self._send_chunks(content, accepted) if accepted and self.usable else []
+            self._reset_first = not accepted
+            return self._last_words(mail, answers, verdicts)
+        mail, *answers, data = await self._exchange(*envelope, "DATA")
         accepted = sum(answer.positive for answer in answers)
-        verdicts: list[Reply | None] = [data] * accepted
+        verdicts = [data] * accepted
         if data.intermediate:  # even with nobody to send to: then only an empty message ends it (RFC 2920 §3.1)
             verdicts = await self._send_content(content if accepted else b"", accepted)
         else:
             self._reset_first = True
+        return self._last_words(mail, answers, verdicts)
+
+    def _last_words(
+        self, mail: Reply, answers: Sequence[Reply], verdicts: Sequence[Reply | None]
+    ) -> Sequence[Reply | None]:
+        """For each recipient: the refusal of MAIL, its own, or its verdict."""
         if not mail.positive:
-            return [mail] * len(recipients)
+            return [mail] * len(answers)
         following = iter(verdicts)
-        return [next(following) if answer.positive else answer for answer in answers]
+        return [next(following, self._farewell) if answer.positive else answer for answer in answers]
 
     def _mail(self, content: bytes) -> str:
         """MAIL with the parameters that this server knows (RFC 1870, RFC 6152)."""
@@ -226,10 +239,32 @@ class Connection(asyncio.Protocol):
                 break
             sender.content(wire[start : start + BLOCK])
             self._transport.write(sender.take_output())
+        return await self._verdicts(accepted)
+
+    async def _send_chunks(self, content: bytes, accepted: int) -> list[Reply | None]:
+        """The same in chunks, each of which waits for the answer to the one before; a refusal of one is for all."""
+        sender = self._sender
+        self._tell("C", f"({len(content):,} octets of content)".encode())
+        wire = Stuffer().feed(content)
+        sender.begin_chunks()
+        for start in range(0, len(wire), BLOCK):
+            sender.gather(wire[start : start + BLOCK])
+            if start + BLOCK < len(wire):
+                sender.chunk()
+                self._flush_content()
+                reply = await self._reply()
+                if not reply.positive:
+                    self.usable = False
+                    return [reply] * accepted
+        return await self._verdicts(accepted)
+
+    async def _verdicts(self, accepted: int) -> list[Reply | None]:
+        """End the content, and have what is said to it."""
+        sender = self._sender
         each = self._campaign.lmtp and sender.content_open
         if sender.content_open:
             sender.end_of_data(accepted if each else 1)
-            self._flush()
+            self._flush_content()
         else:
             self.usable = False
         if each:
@@ -262,6 +297,13 @@ class Connection(asyncio.Protocol):
         output = self._sender.take_output()
         if output and self._transport is not None:
             self._tell("C", output)
+            self._transport.write(output)
+
+    def _flush_content(self) -> None:
+        """The same where content may be in it: of that the dialogue shows only the size."""
+        output = self._sender.take_output()
+        if output and self._transport is not None:
+            self._tell("C", output.partition(b"\r\n")[0])
             self._transport.write(output)
 
     def _hang_up(self) -> None:

@@ -142,6 +142,7 @@ class Timeouts(Section):
 Lease = Literal["transaction", "session"]
 Identity = Literal["none", "header", "xforward", "xclient", "proxy-v1", "proxy-v2", "helo"]
 EightBit = Literal["refuse", "pass"]
+Chunking = Literal["as-received", "always", "never"]
 
 
 def _check_lease(identity: str, lease: str, *section: str) -> None:
@@ -178,6 +179,10 @@ class Delivery(Security):
     for their logs; as if the client itself had connected (`xclient`, or a PROXY header: `proxy-v1`, `proxy-v2`); by its
     name in EHLO alone (`helo`); or not at all (`none`). The last but one four need a connection for each client, so
     `lease` is `session` with them. docs/identity.md has what each needs at the destination.
+    """
+    chunking: Chunking = "as-received"
+    """When content goes by BDAT to a destination that offers CHUNKING (RFC 3030): `as-received`, that is when it came
+    so; `always`, which spares an exchange; or `never`, but for BINARYMIME, which has no other way.
     """
 
     @model_validator(mode="after")
@@ -221,6 +226,9 @@ class Destination(OwnSecurity):
 
     identity: Identity | None = Field(default=None, examples=["header"])
     """As in `[delivery]`; for `best_effort`, too."""
+
+    chunking: Chunking | None = Field(default=None, examples=["as-received"])
+    """As in `[delivery]`."""
 
     @model_validator(mode="after")
     def _weights_count(self) -> "Destination":

@@ -73,18 +73,26 @@ class Delivery(Protocol):
         ...
 
     async def data(self) -> Reply:
-        """Ask to send content: 354, or why not. Only with at least one recipient."""
+        """Ask to send content: 354, or why not. Only with at least one recipient.
+
+        A destination that takes chunks (RFC 3030) is not asked, and it is 354 as soon as the recipients stand.
+        """
         ...
 
     def write(self, block: bytes) -> None:
         """Content as on the wire, dot-stuffed, any size. Never waits: `flow` asks the reader to pause.
 
-        The first block begins with our trace field (`moxy.message.trace.received`), the whole of it.
+        The first block begins with our trace field (`moxy.message.trace.received`), the whole of it. Content is so
+        however it came and goes on (RFC 3030); its line ends are CRLF, unless `Envelope.body` is BINARYMIME.
         """
         ...
 
     def flush(self) -> None:
         """Let out what `write` has gathered: called once for every wake-up of the reader."""
+        ...
+
+    def breaks_off(self) -> None:
+        """All content was written, and does not end in CRLF. A destination that cannot take it so has failed (T12)."""
         ...
 
     @property
@@ -93,7 +101,7 @@ class Delivery(Protocol):
         ...
 
     async def finish(self, patience: float) -> list[Reply]:
-        """Commit: send the final dot. One reply for each of `recipients`, in order (contract D4, D5).
+        """Commit: send the final dot or the last chunk. One reply for each of `recipients`, in order (contract D4, D5).
 
         `patience` is the seconds that the destination has for all of its answer; what is missing then is ours.
         """

@@ -108,6 +108,9 @@ class SinkDelivery:
     def flush(self) -> None:
         """Nothing waits to be written."""
 
+    def breaks_off(self) -> None:
+        """Content may end anywhere."""
+
     async def finish(self, patience: float) -> list[Reply]:  # noqa: ARG002 - answers at once
         """Show the message, and accept it; or refuse it."""
         verdict = self._destination.refusals.get(Phase.FINAL, replies.MESSAGE_ACCEPTED)

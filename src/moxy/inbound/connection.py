@@ -46,7 +46,7 @@ FIRST_LOOK: Final = 0.04
 written (`moxy.ledger.shared.NOTE_SECONDS`).
 """
 
-_CONTENT: Final = State.CONTENT
+_CHUNKS: Final = State.CHUNKS
 _GREETED: Final = State.GREETED
 
 log = get_logger("moxy.inbound")
@@ -242,10 +242,11 @@ class ClientConnection(asyncio.Protocol):
                 self._control_reading()
         elif self._leaving or self._half_closed:
             self._leave()
-        elif state is _CONTENT:
+        elif state >= _CHUNKS:
             self._await_content()
         elif state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
             self.deadline = self._loop.time() + self._service.patience.command
+            self._content_deadline = NEVER
         if not self._reading:
             self._control_reading()
 
@@ -306,7 +307,7 @@ class ClientConnection(asyncio.Protocol):
     # -- time
 
     def _await_content(self) -> None:
-        """The clocks of a message start with its 354."""
+        """The clocks of a message start with its 354, or its first chunk; they go on between two chunks."""
         if self._content_deadline != NEVER:
             return
         now, patience = self._loop.time(), self._service.patience
@@ -324,7 +325,7 @@ class ClientConnection(asyncio.Protocol):
             self._look_again()
         elif self._closing:
             self._transport.abort()
-        elif self._receiver.state is _CONTENT:
+        elif self._receiver.state >= _CHUNKS:
             self._judge_pace(now)
         else:
             self._close(replies.TIMEOUT)
@@ -388,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
         self._gone_by = self._loop.time() + self._service.patience.farewell
         in_doubt = self._conversation.unconfirmed is not None
         may_send = not self._half_closed and (
-            self._receiver.state is _CONTENT
+            self._receiver.state >= _CHUNKS
             or self._receiver.unread > 0
             or not self._reading
             or self._conversation.session.security is not None

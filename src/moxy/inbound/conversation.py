@@ -218,8 +218,19 @@ class Conversation:
             raise TemporaryFailure(f"{address}: {error}") from error
 
     def data(self, _: command.Data) -> Answer:
-        """DATA: 354 once every destination is ready."""
-        return self._open_transaction().data()
+        """DATA: 354 once every destination is ready. Binary content needs BDAT (RFC 3030 §3)."""
+        transaction = self._open_transaction()
+        return replies.BINARY_BY_BDAT if transaction.envelope.body == BINARY else transaction.data()
+
+    def bdat(self, event: command.Bdat) -> Answer:
+        """BDAT: are the octets behind it wanted? The first one asks the destinations, as DATA does."""
+        transaction = self._open_transaction()
+        event.binary = transaction.envelope.body == BINARY
+        return transaction.chunk(event.octets)
+
+    def end_of_chunk(self, _: command.EndOfChunk) -> Answer:
+        """A chunk has come, and more are to follow (T14)."""
+        return self._open_transaction().refusal or replies.CHUNK_OK
 
     def content(self, block: bytes) -> None:
         """A clean block of content."""
@@ -234,13 +245,19 @@ class Conversation:
         """The content is not fit to be delivered; its end will be answered so."""
         self._open_transaction().fail(reply)
 
-    def end_of_data(self, event: command.EndOfData) -> Answer:
+    def end_of_data(self, event: command.EndOfData | command.LastChunk) -> Answer:
         """The final dot: the verdict."""
         if self.unconfirmed is not None:
             self.reply_lost()  # the message before this one, if the client has sent ahead and we cannot tell
         transaction = self.unconfirmed = self._open_transaction()
         self.transaction = None
         return transaction.finish(event.octets)
+
+    def last_chunk(self, event: command.LastChunk) -> Answer:
+        """The last chunk: the verdict, as for the final dot (T14)."""
+        if not event.whole_lines:
+            self._open_transaction().breaks_off()
+        return self.end_of_data(event)
 
     def reset(self, _: command.Rset) -> Reply:
         """RSET: give the transaction up."""
@@ -284,7 +301,7 @@ class Conversation:
 
     def broken(self, event: command.Command) -> Reply | Replies:
         """What is answered to a command that we failed to answer."""
-        if type(event) is command.EndOfData and self.unconfirmed is not None:
+        if type(event) in (command.EndOfData, command.LastChunk) and self.unconfirmed is not None:
             return self.unconfirmed.to_all(replies.INTERNAL_ERROR)
         return replies.INTERNAL_ERROR
 
@@ -302,6 +319,9 @@ VERBS: Final[dict[type[command.Command], Callable[[Conversation, Any], Answer]]]
     command.Rcpt: Conversation.rcpt,
     command.Data: Conversation.data,
     command.EndOfData: Conversation.end_of_data,
+    command.Bdat: Conversation.bdat,
+    command.EndOfChunk: Conversation.end_of_chunk,
+    command.LastChunk: Conversation.last_chunk,
     command.Rset: Conversation.reset,
     command.Noop: Conversation.noop,
     command.Vrfy: Conversation.verify,

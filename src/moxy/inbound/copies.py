@@ -138,6 +138,11 @@ class Copies:
         for leg in self._in_content:
             leg.delivery.flush()
 
+    def breaks_off(self) -> None:
+        """The content does not end in CRLF."""
+        for leg in self._in_content:
+            leg.delivery.breaks_off()
+
     # -- the end
 
     def commit(self) -> None:

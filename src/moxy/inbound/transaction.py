@@ -12,8 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from moxy.delivery import Flow
 from moxy.inbound.account import Account
@@ -56,6 +56,30 @@ class Transaction:
         self.envelope = envelope
 
     # -- content
+
+    @property
+    def refusal(self) -> Reply | None:
+        """Why the message cannot be delivered any more, if so."""
+        return self._refusal
+
+    def chunk(self, octets: int) -> Reply | Coroutine[Any, Any, Reply]:
+        """A chunk of so many octets is announced: 354 if they are wanted; the first one asks the deliveries (`data`).
+
+        A message that is refused stays so up to its end, whatever its chunks: they may be under way (T13).
+        """
+        if self._refusal is not None:
+            return self._refusal
+        size = self._service.bounds.enforced_size
+        if not self._recipients.accepted:
+            self.fail(replies.LMTP_NO_VALID_RECIPIENTS if self._session.lmtp else replies.NO_VALID_RECIPIENTS)
+        elif 0 < size < octets:
+            self.fail(replies.MESSAGE_TOO_BIG)
+        elif self._asked_for_data:
+            return replies.START_MAIL_INPUT
+        else:
+            self.envelope.chunked = True
+            return self.data()
+        return self._refusal or replies.START_MAIL_INPUT
 
     async def data(self) -> Reply:
         """Ask all deliveries that have recipients; 354 only if every one of them says so (D3, T4).
@@ -174,6 +198,13 @@ class Transaction:
         finally:
             self._service.commits.discard(self)
 
+    def breaks_off(self) -> None:
+        """The content does not end in CRLF. Some destinations cannot take it then, and say so at the end (T12)."""
+        for leg in self._legs.values():
+            leg.delivery.breaks_off()
+        if self._recipients.copies is not None:
+            self._recipients.copies.breaks_off()
+
     def _conclude(self) -> Conclusion:
         self._conclusion = Conclusion(
             self._service, self._session, self.envelope, self._recipients, self._account, self._memory
@@ -182,7 +213,8 @@ class Transaction:
 
     def to_all(self, reply: Reply) -> Reply | Replies:
         """The same reply for every recipient, as the client wants to have it after its dot."""
-        return Replies([reply] * len(self._recipients.accepted), reply) if self._session.lmtp else reply
+        accepted = len(self._recipients.accepted) if self._session.lmtp else 0
+        return Replies([reply] * accepted, reply) if accepted else reply
 
     def fail(self, reply: Reply) -> None:
         """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""

@@ -30,10 +30,10 @@ class Envelope:
     `size` is SIZE= as the client declared it (octets, 0 if none; RFC 1870), `body` its BODY= ("" if none; RFC 6152).
     `each`: the client takes a verdict for each recipient after the final dot (PRDR, LMTP). `parameters` are all others,
     their keywords in upper case; `utf8`: one is SMTPUTF8, so addresses, the message's header and replies may be beyond
-    ASCII (RFC 6531).
+    ASCII (RFC 6531). `chunked`: content comes by BDAT (RFC 3030); that is known when it begins.
     """
 
-    __slots__ = ("body", "each", "id", "parameters", "reverse_path", "size", "utf8")
+    __slots__ = ("body", "chunked", "each", "id", "parameters", "reverse_path", "size", "utf8")
 
     def __init__(
         self,
@@ -52,3 +52,4 @@ class Envelope:
         self.each = each
         self.parameters = parameters
         self.utf8 = bool(parameters) and UTF8 in parameters
+        self.chunked = False

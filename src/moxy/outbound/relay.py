@@ -1,7 +1,7 @@
 """RelayDelivery: one mail transaction over one connection to a destination.
 
     rcpt    leases a connection with the first recipient, MAIL and RCPT in one write (D1, T6)
-    data    asks for the 354
+    data    asks for the 354, or settles that content goes in chunks
     write   passes content on; finish sends the dot; abort closes or resets, never with a dot
 
 Until a recipient was accepted nothing has been promised, so a connection that turns out dead is silently replaced.
@@ -21,9 +21,11 @@ from moxy.delivery import Flow
 from moxy.mail import Envelope, Recipient, Session
 from moxy.net.steps import Answer
 from moxy.outbound import bounds, parameters
+from moxy.outbound.chunks import Chunks
 from moxy.outbound.upstream import STALLED, Upstream
 from moxy.outbound.verdicts import Verdicts
 from moxy.smtp import replies
+from moxy.smtp.parameter import BINARY
 from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Reply, pass_on
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ class RelayDelivery:
     """One message on its way to one mail server; see `moxy.delivery.Delivery` for the contract."""
 
     __slots__ = (
-        "_aborted", "_asking", "_destination", "_domain", "_envelope", "_failure", "_loop", "_opened", "_opening",
-        "_prdr", "_preferred", "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "name", "recipients",
-        "refusals", "stalled", "unanswered",
+        "_aborted", "_asking", "_chunks", "_destination", "_domain", "_envelope", "_failure", "_loop", "_opened",
+        "_opening", "_prdr", "_preferred", "_session", "_upstream", "_withdrawn", "delay", "flow", "host", "name",
+        "recipients", "refusals", "stalled", "unanswered",
     )  # fmt: skip
 
     def __init__(self, destination: SmtpDestination, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -49,6 +51,7 @@ class RelayDelivery:
         self.flow = flow
         self._loop = destination.ground.loop
         self._upstream: Upstream | None = None  # None: not begun, parked, or over
+        self._chunks: Chunks | None = None  # what content goes through, if it goes by BDAT
         self._asking = 0  # questions to the destination that wait for their answers
         self._opening = False  # is a connection being found, and told of the transaction?
         self._opened: asyncio.Future[None] | None = None  # for recipients asked for meanwhile
@@ -276,20 +279,37 @@ class RelayDelivery:
             return self._fail(reply)
         if upstream is None:  # aborted meanwhile
             return self._fail(replies.DESTINATION_LOST)
+        if upstream.extensions.chunking and self._goes_in_chunks():
+            self._chunks = Chunks(upstream, self)
+            return replies.START_MAIL_INPUT
         (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
         if reply.code == replies.START_MAIL_INPUT.code:
             return reply
         return self._fail(self._passed_on(upstream, reply, Phase.DATA))
 
+    def _goes_in_chunks(self) -> bool:
+        """To a destination that offers CHUNKING."""
+        envelope, wish = self._envelope, self._destination.settings.chunking
+        return envelope.body == BINARY or wish == "always" or (wish == "as-received" and envelope.chunked)
+
     def write(self, block: bytes) -> None:
         """Pass content on; see `moxy.delivery.Delivery`."""
-        if self._upstream is not None:
+        if self._chunks is not None:
+            self._chunks.write(block)
+        elif self._upstream is not None:
             self._upstream.write(block)
 
     def flush(self) -> None:
         """Let out what was gathered."""
-        if self._upstream is not None:
+        if self._chunks is not None:
+            self._chunks.flush()
+        elif self._upstream is not None:
             self._upstream.flush()
+
+    def breaks_off(self) -> None:
+        """The content does not end in CRLF; see `moxy.delivery.Delivery`."""
+        if self._chunks is None and self.failure is None:
+            self._fail(replies.NO_LAST_LINE_END)
 
     @property
     def failure(self) -> Reply | None:
@@ -304,6 +324,8 @@ class RelayDelivery:
     async def finish(self, patience: float) -> list[Reply]:
         """Send the dot; see `moxy.delivery.Delivery`."""
         upstream = self._upstream
+        if self._chunks is not None:
+            patience = await self._chunks.settled(patience)
         if self.failure is not None or upstream is None:
             return [self._failure or replies.DESTINATION_LOST] * len(self.recipients)
         if self._prdr or self._destination.individual:
@@ -340,6 +362,9 @@ class RelayDelivery:
     def _release(self, *, clean: bool) -> None:
         self._destination.deliveries.discard(self)
         upstream, self._upstream = self._upstream, None
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
         if self._failure is None:
             self._failure = replies.DESTINATION_LOST
         if upstream is not None:

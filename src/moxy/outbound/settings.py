@@ -52,6 +52,8 @@ class Settings:
     """Most transactions on one connection."""
     eight_bit: Literal["refuse", "pass"] = "refuse"
     """What to do with 8-bit content for a host without 8BITMIME (T9)."""
+    chunking: Literal["as-received", "always", "never"] = "as-received"
+    """Whether content goes by BDAT to a host that offers CHUNKING: if it came so, always, or only binary one (T12)."""
     identity: Identity = "header"
     """How they hear who the client is (T25 to T28)."""
     encryption: Encryption | None = None

@@ -233,6 +233,26 @@ class Upstream(asyncio.Protocol):
 
     # -- content
 
+    def begin_chunks(self) -> None:
+        """Content goes in chunks from now on, as far as the destination offers CHUNKING."""
+        self._sender.begin_chunks()
+
+    def gather(self, block: bytes) -> None:
+        """Gather content for the next chunk, in wire form; without effect once the destination is gone."""
+        if self._sender.content_open:
+            self._sender.gather(block)
+
+    @property
+    def gathered(self) -> int:
+        """Octets that were gathered, and can be sent."""
+        return self._sender.gathered if self.lost is None else 0
+
+    def chunk(self, patience: float, done: Callable[[list[Reply]], None]) -> None:
+        """Send as a chunk what was gathered, which is something; `done` gets the reply."""
+        self._sender.chunk()
+        self._await(1, patience, done)
+        self.flush()
+
     def write(self, block: bytes) -> None:
         """Gather content, in wire form; without effect once the destination has refused it or is gone."""
         if self._sender.content_open:

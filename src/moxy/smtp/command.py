@@ -1,11 +1,13 @@
 """Commands as a client sends them: one small class a verb, and `parse` from a line to one of them.
 
-RFC 5321 §4.1.1; RFC 2033 §4.1 (LMTP's own greeting). Verbs and keywords in any case. What cannot be read becomes
-`Invalid`, which carries the reply it deserves; the order of commands is not judged here (`moxy.smtp.state`).
+RFC 5321 §4.1.1; RFC 2033 §4.1 (LMTP's own greeting); RFC 3030 §2 (BDAT). Verbs and keywords in any case. What cannot
+be read becomes `Invalid`, which carries the reply it deserves; the order of commands is not judged here
+(`moxy.smtp.state`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -99,6 +101,39 @@ class EndOfData(Command):
 
     def __init__(self, octets: int) -> None:
         self.octets = octets
+
+
+class Bdat(Command):
+    """BDAT announces a chunk of so many octets of content, which follow at once (RFC 3030 §2). `last`: no more follow.
+
+    `binary`: the content may have any octets (BODY=BINARYMIME). It is for who answers the first one to say so.
+    """
+
+    __slots__ = ("binary", "last", "octets")
+
+    def __init__(self, octets: int, *, last: bool = False) -> None:
+        self.octets = octets
+        self.last = last
+        self.binary = False
+
+
+class EndOfChunk(Command):
+    """All octets of a chunk that is not the last one have come."""
+
+    __slots__ = ()
+
+
+class LastChunk(Command):
+    """All octets of the last chunk have come: the client hands the message over, as with `EndOfData`.
+
+    `octets` is the size of the message; `whole_lines` says whether it ends in CRLF or is empty.
+    """
+
+    __slots__ = ("octets", "whole_lines")
+
+    def __init__(self, octets: int, *, whole_lines: bool = True) -> None:
+        self.octets = octets
+        self.whole_lines = whole_lines
 
 
 class Rset(Command):
@@ -238,6 +273,15 @@ def _xclient(line: bytes) -> Command:
         return Invalid(replies.BAD_ATTRIBUTES)
 
 
+_CHUNK: Final = re.compile(rb"BDAT +([0-9]{1,20})(?: +(LAST))? *", re.IGNORECASE)  # RFC 3030 §2: 1*20DIGIT
+
+
+def _bdat(line: bytes) -> Command:
+    """BDAT chunk-size [LAST]. Behind one that cannot be read nobody knows where the next command begins."""
+    match = _CHUNK.fullmatch(line)
+    return Invalid(replies.BAD_CHUNK) if match is None else Bdat(int(match[1]), last=match[2] is not None)
+
+
 def _bare(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     """A verb that takes no argument (§4.1.1): 501 when one comes."""
     return lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[5:].strip() else kind()
@@ -252,6 +296,7 @@ _COMMON_VERBS: Final[Verbs] = {
     b"MAIL": _mail,
     b"RCPT": _rcpt,
     b"DATA": _bare(Data),
+    b"BDAT": _bdat,
     b"RSET": _bare(Rset),
     b"QUIT": _bare(Quit),
     b"NOOP": lambda _: Noop(),

@@ -3,6 +3,9 @@
 Content crosses Moxy in wire form (dot-stuffed), in blocks as they arrive, never line by line: every function here costs
 a few searches per block whatever the number of lines. RFC 5321 §2.3.8 (lines), §4.1.1.4 (DATA), §4.5.2 (transparency).
 
+What comes by BDAT is plain (RFC 3030), and made the same here. So the same message is the same octets inside, however
+it came, and however it goes on. That holds for binary content, too: stuffing is undone exactly whatever the octets are.
+
 Rules:
 - Only CRLF "." CRLF ends content, wherever the blocks are cut (contract T29, T31).
 - A CR at the end of a block is held back until its LF has come, and so is a dot that may yet be the final one: what is
@@ -79,11 +82,58 @@ class EndOfDataFinder:
         return 0
 
 
+class ChunkReader:
+    """Takes the octets of one message's chunks from a stream, and stuffs them (RFC 3030 §2).
+
+    `octets` counts the content so far, as it was before stuffing. `binary` content may have any octets.
+    """
+
+    __slots__ = ("_held", "_last", "_stuffer", "_tail", "binary", "left", "octets")
+
+    def __init__(self, *, binary: bool = False) -> None:
+        self.binary = binary
+        self._stuffer = Stuffer()
+        self._held = b""  # a CR whose LF may come in the next block, or the next chunk
+        self._tail = b"\r\n"  # what the content ends in
+        self._last = False
+        self.octets = 0
+        self.left = 0
+        """Octets of the chunk that are still to come."""
+
+    def begin(self, octets: int, *, last: bool) -> None:
+        """A chunk of so many octets begins."""
+        self.left = octets
+        self._last = last
+
+    def feed(self, block: bytes) -> bytes:
+        """Give the next octets, no more than are `left`; return the content that they complete, in wire form.
+
+        Also to be called once for a chunk of no octets: with the last one, what was held back comes out.
+        """
+        self.left -= len(block)
+        if self._held:
+            block = self._held + block
+            self._held = b""
+        if block[-1:] == b"\r" and not (self._last and not self.left):
+            self._held = b"\r"
+            block = block[:-1]
+        if not block:
+            return block
+        self.octets += len(block)
+        self._tail = block[-2:] if len(block) > 1 else self._tail[-1:] + block
+        return self._stuffer.feed(block)
+
+    @property
+    def whole_lines(self) -> bool:
+        """Does the content end in CRLF, or is it empty?"""
+        return self._tail == b"\r\n"
+
+
 class LineEndAudit:
     """Watches a stream for a CR without LF or an LF without CR (RFC 5321 §2.3.8): the raw material of SMTP smuggling.
 
     Exact and streaming, on whole blocks: the decoder of the standard library remembers which line ends it has seen.
-    Made for the blocks of `EndOfDataFinder`: a CR at the end of one is bare.
+    Made for the blocks of `EndOfDataFinder` and `ChunkReader`: a CR at the end of one is bare.
     """
 
     __slots__ = ("_decoder",)
@@ -95,6 +145,10 @@ class LineEndAudit:
         """Take in one block; is every line end seen so far CRLF?"""
         self._decoder.decode(block.decode("latin-1"))  # without a decoder of its own it takes text
         return self._decoder.newlines in (None, "\r\n") and block[-1:] != b"\r"
+
+
+_INSIDE: Final = b"\n."
+"""What a block begins with if a line begins with a dot across its start."""
 
 
 class _Replacer:
@@ -109,10 +163,13 @@ class _Replacer:
         self._tail = b"\r\n"  # what the stream ended in so far; its start counts as the start of a line
 
     def feed(self, block: bytes) -> bytes:
-        """Return `block` with the replacements made. Line ends must be CRLF."""
+        """Return `block` with the replacements made; the block itself if there are none."""
+        tail = self._tail
+        if len(block) > 1 and block[0] not in _INSIDE:
+            self._tail = block[-2:]
+            return block.replace(self.found, self.replacement)  # no copy where nothing is found
         if not block:
             return block
-        tail = self._tail
         joined = tail + block
         self._tail = joined[-2:]
         return joined.replace(self.found, self.replacement)[len(tail) :]

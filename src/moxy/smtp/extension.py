@@ -20,14 +20,15 @@ from moxy.smtp.clientname import XCLIENT_KEYWORD
 from moxy.smtp.parameter import is_size
 from moxy.smtp.reply import Reply
 
-ALWAYS: Final = frozenset({"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES"})
-"""What every session is offered: it is between the client and us alone."""
+ALWAYS: Final = frozenset({"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "CHUNKING"})
+"""What every session is offered: it is between the client and us alone, or we make of it what a destination takes."""
 
 ANNOUNCED: Final[Mapping[str, str]] = {
     "PIPELINING": "PIPELINING",  # RFC 2920
     "SIZE": "SIZE {size}",  # RFC 1870
     "8BITMIME": "8BITMIME",  # RFC 6152
     "ENHANCEDSTATUSCODES": "ENHANCEDSTATUSCODES",  # RFC 2034
+    "CHUNKING": "CHUNKING",  # RFC 3030 §2; T12
     "PRDR": "PRDR",  # draft-hall-prdr
     "STARTTLS": "STARTTLS",  # RFC 3207
     "BINARYMIME": "BINARYMIME",  # RFC 3030 §3
@@ -124,7 +125,8 @@ class Extensions:
     """
 
     __slots__ = (
-        "_announced", "bounded", "domains", "eight_bit", "pipelining", "prdr", "recipients", "size", "transactions",
+        "_announced", "bounded", "chunking", "domains", "eight_bit", "pipelining", "prdr", "recipients", "size",
+        "transactions",
     )  # fmt: skip
 
     def __init__(self, announced: Mapping[str, str] | None = None) -> None:
@@ -135,6 +137,7 @@ class Extensions:
         self.size = int(argument) if is_size(argument) else 0
         """Largest message the destination takes, in octets; 0 when it did not say (RFC 1870 §4)."""
         self.prdr = "PRDR" in self._announced
+        self.chunking = "CHUNKING" in self._announced
         bounds = _limits(self._announced.get("LIMITS", ""))
         self.transactions = bounds.get("MAILMAX", 0)
         """MAIL commands that it takes in one session, refused ones too; 0 when it did not say (RFC 9422 §4.1)."""

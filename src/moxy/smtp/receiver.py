@@ -13,6 +13,9 @@ in the order of the commands, whatever the order of the answers (contract P6, T1
 further event is given, except that RCPT commands may wait together, so that their destinations can be asked at the same
 time. `Content` and `ContentFault` are not answered.
 
+`Bdat` is answered like `Data`, but its answer stays here: it says whether the octets behind it are wanted (3xx), or are
+to be read into nothing (T13). Then come `EndOfChunk` or `LastChunk`, and what is answered to them leaves (RFC 3030 §2).
+
 Rules:
 - What the client does wrong is an event (`Invalid`, `ContentFault`), never an exception. Misuse is RuntimeError.
 - Octets behind STARTTLS are never obeyed: where there are some when it is read, it is refused and the session ended;
@@ -30,23 +33,26 @@ from moxy.smtp.command import (
     LMTP_VERBS,
     SMTP_VERBS,
     XCLIENT_VERB,
+    Bdat,
     Command,
     Data,
+    EndOfChunk,
     EndOfData,
     Invalid,
+    LastChunk,
     Quit,
     Rcpt,
     StartTls,
     parse,
 )
-from moxy.smtp.content import EndOfDataFinder, LineEndAudit
+from moxy.smtp.content import ChunkReader, EndOfDataFinder, LineEndAudit
 from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import TRANSITIONS, State
 
 
 @final
 class Content:
-    """A block of content in wire form (dot-stuffed), clean of bare CR and LF. Never answered."""
+    """A block of content in wire form (dot-stuffed), clean of bare CR and LF unless it is binary. Never answered."""
 
     __slots__ = ("block",)
 
@@ -64,9 +70,10 @@ class Content:
 
 @final
 class ContentFault:
-    """This message must not be delivered; the rest of its content is read and thrown away up to the final dot.
+    """This message must not be delivered; the rest of its content is read and thrown away.
 
-    `reply` is what `EndOfData` is to be answered with. Comes at most once a message, and is not answered itself.
+    `reply` is what its end is to be answered with, and the end of each chunk. Comes at most once a message, and is not
+    answered itself.
     """
 
     __slots__ = ("reply",)
@@ -86,6 +93,7 @@ class ContentFault:
 Event = Command | Content | ContentFault
 
 _CONTENT: Final = State.CONTENT
+_CHUNK: Final = State.CHUNK
 _CR: Final = 0x0D
 _LAST: Final = frozenset({Quit, StartTls})
 """Who is accepted ends the session as it was."""
@@ -96,7 +104,13 @@ _OUT_OF_ORDER: Final[dict[State, Reply]] = {
     State.READY: replies.MAIL_FIRST,
     State.MAIL: replies.NESTED_MAIL,
     State.RCPT: replies.NESTED_MAIL,
+    State.CHUNKS: replies.BDAT_OR_RSET,
 }
+
+_OVER_ANYWAY: Final = frozenset({EndOfData, EndOfChunk, LastChunk, Invalid})
+"""What moves the state even if it is refused: the end of data ends the transaction (§4.1.1.4), that of a chunk ends the
+chunk, and an `Invalid` leads back to where the session was.
+"""
 
 
 _LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED: replies.LHLO_FIRST}
@@ -106,7 +120,7 @@ class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_audit", "_buffer", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
+        "_audit", "_buffer", "_chunk_end", "_chunks", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
         "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "secures", "state",
         "waiting",
     )  # fmt: skip
@@ -128,6 +142,8 @@ class Receiver:
         """What `take_output` would return, in pieces."""
         self._finder: EndOfDataFinder  # these two from the 354 on
         self._audit: LineEndAudit
+        self._chunks: ChunkReader  # these two from the first BDAT on
+        self._chunk_end: Command  # what is given out when the octets of the chunk have come
         self._end_found = False
         self._faulty = False
         self.state = State.GREETED
@@ -186,8 +202,8 @@ class Receiver:
         if self.closed or (self.waiting and not self._may_overlap()):
             self.ready = False
             return None
-        if self.state is _CONTENT:
-            return self._next_content()
+        if self.state >= _CONTENT:
+            return self._next_content() if self.state is _CONTENT else self._next_of_chunk()
         line = self._next_line()
         if line is None:
             self.ready = False
@@ -196,6 +212,8 @@ class Receiver:
         following = TRANSITIONS[self.state].get(type(command))
         if following is None:
             following = self.state
+            if type(command) is Bdat:
+                return self._swallow(command)
             command = self._without_a_row(command)
         command.following = following
         command.reply = None
@@ -225,18 +243,24 @@ class Receiver:
             return
         self.output.append(reply.wire)
         if reply.code < 400:
-            self.state = command.following
-            if command.following is _CONTENT:
-                self._begin_content()
+            if command.following >= _CONTENT:
+                self._begin_content(command)
             elif type(command) in _LAST:
                 self.closed = True
                 self.secures = type(command) is StartTls
-        elif type(command) is EndOfData:
-            self.state = State.READY  # whatever the verdict, the transaction is over (§4.1.1.4)
+            self.state = command.following
+        elif type(command) in _OVER_ANYWAY:
+            self.state = command.following
+        elif type(command) is Bdat and reply.code != replies.CLOSING_CODE:
+            self._begin_chunk(command, wanted=False)
+            self.state = _CHUNK
         if reply.code == replies.CLOSING_CODE:
             self.closed = True
 
-    def _begin_content(self) -> None:
+    def _begin_content(self, command: Command) -> None:
+        if type(command) is Bdat:
+            self._begin_chunk(command, wanted=True)
+            return
         self._finder = EndOfDataFinder()
         self._audit = LineEndAudit()
         self._end_found = self._faulty = False
@@ -297,7 +321,7 @@ class Receiver:
             self._buffer, self._position = rest or b"", 0
             if passed and not self._faulty:
                 self.ready = self._end_found
-                return self._judge(passed) or Content(passed)
+                return self._judge(passed, self._finder.octets) or Content(passed)
         self.ready = False
         if not self._end_found:
             return None
@@ -308,11 +332,71 @@ class Receiver:
         self.waiting.append(end)
         return end
 
-    def _judge(self, block: bytes) -> ContentFault | None:
+    def _judge(self, block: bytes, octets: int, *, binary: bool = False) -> ContentFault | None:
         fault = None
-        if not self._audit.clean(block):
+        if not (binary or self._audit.clean(block)):
             fault = ContentFault(replies.BARE_LINE_END)  # T29
-        elif 0 < self._size < self._finder.octets:
+        elif 0 < self._size < octets:
             fault = ContentFault(replies.MESSAGE_TOO_BIG)
         self._faulty = fault is not None
         return fault
+
+    # -- chunks
+
+    def _begin_chunk(self, bdat: Bdat, *, wanted: bool) -> None:
+        """The octets of a chunk follow. The answer that said so is for us alone."""
+        self.output.pop()
+        if self.state is not State.CHUNKS:
+            self._chunks = ChunkReader(binary=bdat.binary)
+            self._audit = LineEndAudit()
+            self._faulty = False
+        if not wanted:
+            self._faulty = True
+        self._await_octets(bdat, LastChunk(0) if bdat.last else EndOfChunk())
+
+    def _swallow(self, bdat: Bdat) -> Event | None:
+        """A chunk out of order: its octets are read into nothing before the refusal is given out (T13)."""
+        self._chunks = ChunkReader()
+        self._faulty = True
+        refusal = Invalid(self._out_of_order(bdat))
+        refusal.following = self.state
+        refusal.reply = None
+        self._await_octets(bdat, refusal)
+        self.state = _CHUNK
+        return self._next_of_chunk()
+
+    def _await_octets(self, bdat: Bdat, end: Command) -> None:
+        self._chunks.begin(bdat.octets, last=bdat.last)
+        self._chunk_end = end
+        self._end_found = False
+        self.ready = True  # there may be none to wait for
+
+    def _next_of_chunk(self) -> Event | None:
+        """The next clean block, the first fault, or the end of the chunk; nothing more of a message with a fault."""
+        chunks = self._chunks
+        if not self._end_found:
+            block = self._take(chunks.left)
+            passed = chunks.feed(block)
+            self._end_found = not chunks.left
+            if passed and not self._faulty:
+                self.ready = self._end_found
+                return self._judge(passed, chunks.octets, binary=chunks.binary) or Content(passed)
+        self.ready = False
+        if not self._end_found:
+            return None
+        end = self._chunk_end
+        if type(end) is not Invalid:
+            if type(end) is LastChunk:
+                end.octets, end.whole_lines = chunks.octets, chunks.whole_lines
+            end.following = TRANSITIONS[_CHUNK][type(end)]
+            end.reply = None
+        self.waiting.append(end)
+        return end
+
+    def _take(self, octets: int) -> bytes:
+        """As many octets as there are, no more than so many. The rest stays where it is: there may be many chunks."""
+        start, self._position = self._position, min(self._position + octets, len(self._buffer))
+        block = self._buffer[start : self._position]
+        if self._position == len(self._buffer):
+            self._buffer, self._position = b"", 0
+        return block

@@ -7,7 +7,8 @@ Rules:
   §4.2): `greeting` and `closing` put it there, and they are not to be sent without.
 - Every reply has an enhanced status code, except 3xx, the greeting and the answers to HELO and EHLO (RFC 2034 §4).
 
-RFC 5321 §4.2.2 to §4.3.2 (codes); RFC 3463 §3 (enhanced status codes); T1 to T55 are the traps of the contract.
+RFC 5321 §4.2.2 to §4.3.2 (codes); RFC 3030 §2 (BDAT); RFC 3463 §3 (enhanced status codes); T1 to T55 are the traps of
+the contract.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ MESSAGE_ACCEPTED: Final = Reply(250, "6.0", "Message accepted")  # RFC 5321 §4.
 ALREADY_ACCEPTED: Final = Reply(250, "6.0", "Message accepted before")  # contract D7, D8
 START_MAIL_INPUT: Final = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")  # RFC 5321 §4.1.1.4
 READY_FOR_TLS: Final = Reply(220, "0.0", "Ready to start TLS")  # RFC 3207 §4
+CHUNK_OK: Final = Reply(250, "0.0", "Chunk received")  # RFC 3030 §2; T14
 CANNOT_VERIFY: Final = Reply(252, "5.0", "Addresses are checked when mail is sent to them")  # RFC 5321 §3.5.3; T36
-HELP: Final = Reply(214, "0.0", "Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 5321 §4.1.1.8
-LMTP_HELP: Final = Reply(214, "0.0", "Commands: LHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")  # RFC 2033 §4.1
+HELP: Final = Reply(214, "0.0", "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT")  # RFC 5321 §4.1.1.8
+LMTP_HELP: Final = Reply(214, "0.0", "Commands: LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT")  # RFC 2033 §4.1
 
 # Around the replies for each recipient, where the client asked for them (PRDR: draft-hall-prdr, as Exim speaks it)
 PRDR_BEGINS: Final = Reply(353, "", "A reply for each recipient follows")
@@ -74,6 +76,7 @@ TIMEOUT: Final = Reply(CLOSING_CODE, "4.2", "Waited too long for you")  # RFC 53
 TOO_SLOW: Final = Reply(CLOSING_CODE, "4.2", "The message comes too slowly")  # RFC 5321 §4.5.3.2; T39
 WRONG_PROTOCOL: Final = Reply(CLOSING_CODE, "7.0", "This is a mail server, not a web server")  # RFC 5321 §7.8
 BEHIND_STARTTLS: Final = Reply(CLOSING_CODE, "7.0", "Nothing may follow STARTTLS but TLS")  # RFC 3207 §4.2, §6; T32
+BAD_CHUNK: Final = Reply(CLOSING_CODE, "5.4", "BDAT needs a size, or nobody knows what follows")  # RFC 3030 §2
 
 # Commands ill-formed
 UNKNOWN_COMMAND: Final = Reply(500, "5.1", "Command not recognized")  # RFC 5321 §4.2.4
@@ -95,6 +98,8 @@ LHLO_FIRST: Final = Reply(503, "5.1", "Please send LHLO first")
 MAIL_FIRST: Final = Reply(503, "5.1", "Please send MAIL first")
 NESTED_MAIL: Final = Reply(503, "5.1", "A mail transaction is open already")
 TLS_IS_ON: Final = Reply(503, "5.1", "TLS is on already")  # RFC 3207 §4
+BDAT_OR_RSET: Final = Reply(503, "5.1", "After BDAT please send BDAT or RSET")  # RFC 3030 §2
+BINARY_BY_BDAT: Final = Reply(503, "5.1", "Please send BODY=BINARYMIME by BDAT")  # RFC 3030 §3
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.1", "No valid recipients")  # RFC 5321 §3.3; RFC 2920 §3.1; T3
 LMTP_NO_VALID_RECIPIENTS: Final = Reply(503, "5.1", "No valid recipients")  # RFC 2033 §4.2
 
@@ -111,6 +116,7 @@ NO_BINARYMIME: Final = Reply(550, "6.3", "This recipient's server takes no binar
 NO_SMTPUTF8: Final = Reply(550, "6.7", "This recipient's server takes no internationalized mail")  # RFC 6531 §3.5; T10
 NO_REQUIRETLS: Final = Reply(550, "7.30", "This recipient's server cannot be reached as REQUIRETLS asks")  # T15
 BARE_LINE_END: Final = Reply(554, "6.0", "The message has a bare CR or LF; lines must end with CRLF")  # §2.3.8; T29
+NO_LAST_LINE_END: Final = Reply(554, "6.0", "The message does not end with CRLF, and cannot pass here")  # T12
 TOO_MANY_HOPS: Final = Reply(554, "4.6", "Mail loop: too many hops")  # RFC 5321 §6.3; T44
 LOOP_TO_SELF: Final = Reply(554, "4.6", "Mail loop: the destination is this server itself")  # RFC 5321 §6.3; T44
 

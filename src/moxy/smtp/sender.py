@@ -12,9 +12,14 @@ offers PIPELINING (RFC 2920) and one by one where it does not. Content is writte
 `end_of_data`, which a destination may answer with one reply for each recipient (LMTP, RFC 2033 §4.2), or with 353, one
 reply for each, and a final one (PRDR, draft-hall-prdr).
 
+Where the destination offers CHUNKING (RFC 3030), `begin_chunks` takes the place of DATA and 354. Content is gathered
+then, `chunk` sends what has been gathered, and its reply is one like others; `end_of_data` sends the last chunk.
+
 Rules:
 - A destination that breaks the protocol raises `ReplyError`; the session is worthless then and must be closed.
 - Nothing is believed that was not announced in the last EHLO.
+- A chunk that is not the last one has been accepted before the last one is sent: else nobody could tell what a
+  destination has that takes the one and not the other.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from moxy.smtp.content import END_OF_DATA
+from moxy.smtp.content import END_OF_DATA, Unstuffer
 from moxy.smtp.extension import Extensions
 from moxy.smtp.replies import CLOSING_CODE, PRDR_BEGINS
 from moxy.smtp.reply import Reply, ReplyError, ReplyParser
@@ -34,10 +39,11 @@ ENDS_GROUP: Final = frozenset(
 )  # fmt: skip
 """Commands that nothing may be pipelined behind (RFC 2920 §3.1, RFC 4954 §4), by their first four octets."""
 
+_BDAT: Final = b"BDAT"
 _DOT: Final = b"."
 _PRDR_DOT: Final = b".PRDR"
 
-_TELLING: Final = frozenset({b"EHLO", b"LHLO", b"DATA", _PRDR_DOT})
+_TELLING: Final = frozenset({b"EHLO", b"LHLO", b"DATA", _BDAT, _PRDR_DOT})
 """Commands whose replies change what may be said next."""
 
 GREETING: Final = b"220?"
@@ -48,7 +54,8 @@ class Sender:
     """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_answered_early", "_awaited", "_each", "_parser", "_queued", "content_open", "extensions", "output",
+        "_answered_early", "_awaited", "_each", "_gathered", "_parser", "_queued", "_unstuffer", "content_open",
+        "extensions", "gathered", "output",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,7 +69,11 @@ class Sender:
         self.extensions = Extensions()
         """What the destination announced in its last reply to EHLO."""
         self.content_open = False
-        """True between a 354 and `end_of_data`: only content may be written."""
+        """True between a 354 or `begin_chunks` and `end_of_data`: only content may be written."""
+        self._gathered: list[bytes] | None = None  # for the next chunk; None: content goes by DATA
+        self._unstuffer: Unstuffer
+        self.gathered = 0
+        """Octets in it."""
 
     @property
     def in_content(self) -> bool:
@@ -109,12 +120,17 @@ class Sender:
         self.output.append(block)
 
     def end_of_data(self, recipients: int = 1, *, prdr: bool = False) -> None:
-        """Send the final dot: the destination may deliver. The content must be empty or end in CRLF.
+        """Send the final dot, or the last chunk: the destination may deliver.
+
+        Content without chunks must be empty or end in CRLF. With chunks, all that were sent must have been answered.
 
         `recipients` is how many replies answer it: one in SMTP, whatever their number, and one for each in LMTP. With
         `prdr` it is one; if that is 353, so many follow it, and a final one.
         """
-        self.content(END_OF_DATA)
+        if self._gathered is None:
+            self.content(END_OF_DATA)
+        else:
+            self._end_chunks()
         self._refuse_what_came_before()
         self.content_open = False
         if prdr:
@@ -122,6 +138,45 @@ class Sender:
             self._awaited.append(_PRDR_DOT)
         else:
             self._awaited.extend([_DOT] * recipients)
+
+    # -- content in chunks
+
+    def begin_chunks(self) -> None:
+        """From now on to `end_of_data` content goes in chunks. Every command was answered; nothing leaves."""
+        self.content_open = True
+        self._gathered = []
+        self.gathered = 0
+        self._unstuffer = Unstuffer()
+
+    def gather(self, block: bytes) -> None:
+        """Content, in wire form, for the next chunk. Raises RuntimeError unless chunks were begun."""
+        if self._gathered is None or not self.content_open:
+            raise RuntimeError("no chunks were begun")
+        plain = self._unstuffer.feed(block)
+        if plain:
+            self._gathered.append(plain)
+            self.gathered += len(plain)
+
+    def chunk(self) -> None:
+        """Send what has been gathered, if it is anything; one reply is due then."""
+        if self.gathered:
+            self._refuse_what_came_before()
+            self._send_chunk(b"BDAT %d\r\n")
+            self._awaited.append(_BDAT)
+            self._gathered = []
+
+    def _send_chunk(self, command: bytes) -> None:
+        self.output.append(command % self.gathered)
+        self.output += self._gathered or ()
+        self.gathered = 0
+
+    def _end_chunks(self) -> None:
+        if self._awaited or not self.content_open:
+            raise RuntimeError("the last chunk before the others were answered")
+        self._send_chunk(b"BDAT %d LAST\r\n")
+        self._gathered = None
+
+    # -- octets in, octets out
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
@@ -165,6 +220,10 @@ class Sender:
     def _learn(self, verb: bytes, reply: Reply) -> None:
         if verb == b"DATA":
             self.content_open = reply.code == 354
+        elif verb == _BDAT:
+            if not reply.positive:
+                self.content_open = False
+                self._gathered = None
         elif verb == _PRDR_DOT:
             if reply.code == PRDR_BEGINS.code:
                 self._awaited.extendleft([_DOT] * self._each)
