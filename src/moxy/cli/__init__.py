@@ -29,6 +29,7 @@ SUBCOMMANDS: Final = (
     "ledger",
     "send",
     "sink",
+    "cert",
     "demo",
     "describe",
     "completion",

@@ -4,18 +4,20 @@ is wrong is told at once.
 Exit status: 0, Moxy can start with it; 1, it cannot.
 
 Bugs: it does not ask the machine whether ports are to be had, nor whether the user that Moxy becomes may read the
-tables, certificates and secrets; the start tells.
+tables and secrets; the start tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import click
 
 from moxy.accounting.linereader import LineReader
 from moxy.accounting.textformat import WORDS, unknown_words
+from moxy.cli.certificates import certificate_lines, certificate_notes, certificate_problems
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.logs import DaemonLog, FileLog, LineLog, Log, NoLog, TotalsLog
@@ -34,6 +36,8 @@ from moxy.routes.file import FileTable
 from moxy.routes.wording import nearest
 from moxy.smtp.sasl import PLAINTEXT
 
+_ENCRYPTED: Final = {"none": "", "starttls": ", STARTTLS", "implicit": ", TLS"}
+
 
 @click.command("check")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to check.")
@@ -45,6 +49,7 @@ def check(context: click.Context, file: Path | None) -> None:
         config = load(path)
         tables = named_tables(config)
         problems = [*table_problems(config), *machine_problems(config, path), *security_problems(config)]
+        problems += certificate_problems(config, path)
     except ConfigError as error:
         problems = error.problems
     if problems:
@@ -87,11 +92,12 @@ def summary(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     yield f"host name {config.hostname}"
     for name, listener in config.listener.items():
         spoken = ", LMTP" if listener.protocol == "lmtp" else ""
-        yield f"listener {name}: {_listed(listener.listen)}{spoken}"
+        yield f"listener {name}: {_listed(listener.listen)}{spoken}{_ENCRYPTED[listener.tls]}"
         if listener.proxy_from:
             yield f"listener {name}: PROXY from {_listed(listener.proxy_from)}"
         if listener.xclient_from:
             yield f"listener {name}: XCLIENT from {_listed(listener.xclient_from)}"
+    yield from certificate_lines(config)
     if config.workers > 1:
         yield f"workers: {config.workers}"
     for name, section in config.routes.items():
@@ -152,6 +158,7 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
             yield from (f"log {name}: {text}" for text in _doubts(log))
     for title, name in {"delivery": "", **{f"destination {name}": name for name in config.destination}}.items():
         yield from (f"{title}: {text}" for text in _dangers(config.connection_settings(name)))
+    yield from certificate_notes(config)
     if config.ledger.hours and config.ledger.path is not None:
         yield from _obstacles(config.ledger.path.parent, config.runas)
 

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from moxy.config import classic, kinds, toml, values
 from moxy.config.complaints import complaints
-from moxy.config.parsed import Parsed
+from moxy.config.parsed import KeyPath, Parsed
 from moxy.config.schema import Config
 from moxy.config.sections import parts
 from moxy.config.types import Surroundings
@@ -56,7 +56,7 @@ def load(path: Path) -> Config:
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem(str(path), line, "", "not UTF-8 text")]) from None
-    return loads(text, str(path), "toml" if path.suffix.lower() == ".toml" else "classic")
+    return loads(text, str(path), _format_of(path))
 
 
 def _octets(path: Path) -> bytes:
@@ -77,7 +77,7 @@ def loads(text: str, name: str, format: Format) -> Config:
 
     Raises ConfigError with all problems, in the order of their lines.
     """
-    parsed = toml.parse(text, name) if format == "toml" else classic.parse(text, name)
+    parsed = _parsed(text, name, format)
     surroundings = _surroundings(parsed.data, name)
     problems = [*parsed.problems, *_read_foreign(parsed, surroundings, name)]
     try:
@@ -87,6 +87,20 @@ def loads(text: str, name: str, format: Format) -> Config:
     if problems:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line))
     return _complete(config, name)
+
+
+def place_of(path: KeyPath, file: Path) -> tuple[str, int]:
+    """The key at `path` in the file's own words, and its line: for what is found wrong after loading."""
+    text = _octets(file).decode("utf-8-sig")
+    return _parsed(text, str(file), _format_of(file)).place(path)
+
+
+def _format_of(file: Path) -> Format:
+    return "toml" if file.suffix.lower() == ".toml" else "classic"
+
+
+def _parsed(text: str, name: str, format: Format) -> Parsed:
+    return toml.parse(text, name) if format == "toml" else classic.parse(text, name)
 
 
 def _surroundings(data: dict[str, Any], name: str) -> Surroundings:

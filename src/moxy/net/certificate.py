@@ -62,8 +62,16 @@ class _Version:
     expires: datetime
 
 
+class CertificateError(MoxyError):
+    """A `file` cannot be used, and why."""
+
+    def __init__(self, file: Path | None, why: str) -> None:
+        super().__init__(f"{file}: {why}")
+        self.file = file
+
+
 class Certificate:
-    """The certificate in the file `chain`, whose key is in `key`. Raises MoxyError if it cannot be used.
+    """The certificate in the file `chain`, whose key is in `key`. Raises CertificateError if it cannot be used.
 
     There is a context for each of `authorities`, files that say whose certificates clients may show (None: nobody's).
     """
@@ -99,7 +107,7 @@ class Certificate:
         self._stamps = ()  # what cannot be used is looked at again
         try:
             version = self._read()
-        except MoxyError as error:
+        except CertificateError as error:
             self._keep(str(error))
             return
         if self._look() == stamps:
@@ -123,10 +131,7 @@ class Certificate:
         return _Version(contexts, host_names(leaf), leaf.not_valid_after_utc)
 
     def _context(self, authorities: Path | None) -> ssl.SSLContext:
-        try:
-            context = server_context(authorities)
-        except OSError as error:
-            raise MoxyError(f"{authorities}: {_reason(error, 'no certificates (PEM) in it')}") from None
+        context = authorities_context(authorities)
         asked = []
 
         def no_passphrase() -> str:
@@ -137,20 +142,28 @@ class Certificate:
             context.load_cert_chain(self._chain, self._key, no_passphrase)
         except OSError as error:
             if getattr(error, "reason", "") in _ANOTHER_KEY:
-                raise MoxyError(f"{self._key}: it is not the key of the certificate in {self._chain}") from None
+                raise CertificateError(self._key, f"it is not the key of the certificate in {self._chain}") from None
             refused = "a passphrase protects it, and there is nobody to ask" if asked else "no private key (PEM) in it"
-            raise MoxyError(f"{self._key}: {_reason(error, refused)}") from None
+            raise CertificateError(self._key, _reason(error, refused)) from None
         return context
 
 
+def authorities_context(authorities: Path | None) -> ssl.SSLContext:
+    """A `server_context` without a certificate. Raises CertificateError if the file of authorities cannot be used."""
+    try:
+        return server_context(authorities)
+    except OSError as error:
+        raise CertificateError(authorities, _reason(error, "no certificates (PEM) in it")) from None
+
+
 def read_chain(path: Path) -> list[x509.Certificate]:
-    """The certificates in a file, our own first. Raises MoxyError."""
+    """The certificates in a file, our own first. Raises CertificateError."""
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
-        raise MoxyError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CertificateError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise MoxyError(f"{path}: no certificate (PEM) in it") from None
+        raise CertificateError(path, "no certificate (PEM) in it") from None
 
 
 def host_names(certificate: x509.Certificate) -> tuple[str, ...]:

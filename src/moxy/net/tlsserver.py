@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from moxy.errors import MoxyError
-from moxy.net.certificate import Certificate, server_context
+from moxy.net.certificate import Certificate, authorities_context
 
 
 class ServerTls:
@@ -35,10 +34,7 @@ class ServerTls:
         self.asks_clients = authorities is not None
         self._certificates = certificates
         self._authorities = authorities
-        try:
-            self.context = server_context(authorities)
-        except OSError as error:
-            raise MoxyError(f"{authorities}: {error.strerror}") from error
+        self.context = authorities_context(authorities)
         self.context.sni_callback = self._choose
         self._index()
         _hush_names_that_are_none()

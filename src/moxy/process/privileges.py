@@ -60,9 +60,19 @@ def may_write(directory: Path, user: Identity | None) -> bool:
     """Whether `user` may make files in the directory; None: whether we may. By its mode alone, as far as that tells."""
     if user is None:
         return os.access(directory, os.W_OK | os.X_OK)
-    status = directory.stat()
+    return _permissions(directory, user) & 0o3 == 0o3
+
+
+def may_read(path: Path, user: Identity) -> bool:
+    """Whether `user` may read the file, as far as the modes of it and of its directories tell."""
+    places = [(path, 0o4), *((directory, 0o1) for directory in path.absolute().parents)]
+    return all(_permissions(place, user) & wanted for place, wanted in places)
+
+
+def _permissions(path: Path, user: Identity) -> int:
+    status = path.stat()
     shift = 6 if status.st_uid == user.uid else 3 if status.st_gid == user.gid else 0
-    return status.st_mode >> shift & 0o3 == 0o3
+    return status.st_mode >> shift & 0o7
 
 
 def drop(to: Identity) -> None:
