@@ -3,6 +3,8 @@
 directory    Directory: the destinations behind a route, and the pools they share
 destination  SmtpDestination: candidates in order, leases
 settings     Settings: how its hosts are spoken with; identity: how they hear of the client
+profile      Profile: what its hosts offer, and what clients are offered because of it
+prober       Prober: asks them before there is mail
 pool         Pool: the connections to one host, few and proved alive
 connect      how a connection comes about: addresses, TCP or a Unix socket
 introduction how it begins: greeting, EHLO or LHLO, and the next three

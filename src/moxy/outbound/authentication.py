@@ -56,7 +56,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
         reason = _without_secret(reply, login)
         if reply.code not in NOT_THIS_MECHANISM:
             break
-    log.warning("not_let_in", destination=str(upstream.host), user=login.user, reason=reason)
+    ground.complain("not_let_in", destination=str(upstream.host), user=login.user, reason=reason)
     lost = upstream.lost
     upstream.quit()
     return lost or replies.NOT_LET_IN

@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from structlog import get_logger
-
 from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
 from moxy.net.tlsclient import explain, is_tls
@@ -21,8 +19,6 @@ from moxy.outbound.upstream import Owner, Upstream
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 
-log = get_logger("moxy.outbound")
-
 
 async def connect(
     host: Host, ground: Ground, owner: Owner, settings: Settings, session: Session, deadline: float
@@ -34,12 +30,12 @@ async def connect(
     Needs a task to run in.
     """
     if settings.protocol == "lmtp" and host.port == SMTP_PORT:
-        log.warning("not_connected", destination=str(host), reason="LMTP is not for port 25")  # RFC 2033 §5
+        ground.complain("not_connected", destination=str(host), reason="LMTP is not for port 25")  # RFC 2033 §5
         return replies.DESTINATION_UNREACHABLE
     try:
         found = await _addresses(host, ground, deadline)
     except (OSError, UnicodeError, TimeoutError) as error:
-        log.warning("name_not_resolved", destination=str(host), reason=explain(error))
+        ground.complain("name_not_resolved", destination=str(host), reason=explain(error))
         return replies.DESTINATION_UNREACHABLE
     attempt = _Attempt(host, found, ground, owner, settings, session, deadline)
     for address in found:
@@ -70,7 +66,7 @@ class _Attempt:
         try:
             transport = await asyncio.wait_for(self._open(upstream, address), _patience(ground, self.deadline))
         except (OSError, TimeoutError) as error:
-            log.warning("not_connected", destination=str(host), address=address, reason=explain(error))
+            ground.complain("not_connected", destination=str(host), address=address, reason=explain(error))
             return replies.TLS_FAILED if is_tls(error) else None
         if _is_ourselves(host, transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
@@ -81,6 +77,9 @@ class _Attempt:
         timer = ground.loop.call_at(self.deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
             return await introduce(upstream, self.found, ground, settings, self.session)
+        except asyncio.CancelledError:
+            upstream.lose(replies.DESTINATION_LOST)  # it was a probe, and mail or our end comes first
+            raise
         finally:
             timer.cancel()
 

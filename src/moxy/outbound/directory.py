@@ -58,16 +58,18 @@ class SmtpDirectory:
         key = (settings, purpose, name) if len(hosts) == 1 else (settings, mode, name, shares)
         destination = self._destinations.get(key)
         if destination is None:
-            pools = [self._pool(host, settings) for host in hosts]
+            pools = [self._pool(host, settings, decides=not purpose) for host in hosts]
             destination = SmtpDestination(name, mode, pools, settings, self._ground)
             self._destinations[key] = destination
         return destination
 
-    def _pool(self, host: Host, settings: Settings) -> Pool:
+    def _pool(self, host: Host, settings: Settings, *, decides: bool) -> Pool:
         key = (settings, str(host))
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(host, self._ground, settings)
+            pool.decides = decides
+        pool.decides |= decides
         return pool
 
     def forget_unused(self) -> None:

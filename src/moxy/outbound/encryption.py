@@ -39,14 +39,14 @@ async def encrypt(upstream: Upstream, wanted: Encryption, ground: Ground) -> Rep
     if "STARTTLS" not in upstream.extensions:
         if wanted.optional:
             return None
-        log.warning("tls_not_offered", destination=host)
+        ground.complain("tls_not_offered", destination=host)
         upstream.quit()
         return replies.TLS_NOT_OFFERED
     if wanted.optional and wanted.client.avoids(host, ground.loop.time()):
         return None
     (reply,) = await upstream.exchange(b"STARTTLS", patience=ground.reply)
     if reply.code != 220:
-        return _refused(upstream, reply, wanted)
+        return _refused(upstream, reply, wanted, ground)
     reason = await upstream.encrypt(wanted.client, name(upstream, wanted), ground.connect)
     if reason:
         return _failed(upstream, reason, wanted, ground)
@@ -80,16 +80,16 @@ def name(upstream: Upstream, wanted: Encryption) -> str:
     return wanted.name or upstream.host.name
 
 
-def _refused(upstream: Upstream, reply: Reply, wanted: Encryption) -> Reply | None:
+def _refused(upstream: Upstream, reply: Reply, wanted: Encryption, ground: Ground) -> Reply | None:
     """The destination has offered STARTTLS, and does not do it."""
     told = {"destination": str(upstream.host), "reply": str(reply)}
     if upstream.lost is not None:
-        log.warning("tls_refused", **told)
+        ground.complain("tls_refused", **told)
         return upstream.lost
     if wanted.optional:
         log.warning("tls_refused", **told, then="in clear")
         return None
-    log.warning("tls_refused", **told)
+    ground.complain("tls_refused", **told)
     upstream.quit()
     return replies.TLS_FAILED
 
@@ -102,5 +102,5 @@ def _failed(upstream: Upstream, reason: str, wanted: Encryption, ground: Ground)
         log.warning("tls_failed", destination=host, reason=reason, then=f"in clear for {IN_CLEAR:g} s")
         wanted.client.avoid(host, ground.loop.time() + IN_CLEAR)
     else:
-        log.warning("tls_failed", destination=host, reason=reason)
+        ground.complain("tls_failed", destination=host, reason=reason)
     return upstream.lost or replies.TLS_FAILED

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from structlog import get_logger
+
 from moxy.mail import Host
 from moxy.net.deadlines import Sweeper
 from moxy.net.names import Names
 from moxy.net.overhearing import Overhear, unheard
+from moxy.outbound.profile import Profile
+
+log = get_logger("moxy.outbound")
 
 
 @dataclass(slots=True)
@@ -40,3 +45,11 @@ class Ground:
     """Who listens in on new connections."""
     unforwarded: set[Host] = field(default_factory=set, compare=False)
     """Hosts of which the operator knows that they take no XFORWARD."""
+    profile: Profile = field(default_factory=Profile, compare=False)
+    """What is known of the hosts' extensions."""
+    probing: bool = False
+    """Is a connection only made to learn of them? Then it is no matter for a warning that there is none."""
+
+    def complain(self, event: str, **facts: object) -> None:
+        """Tell the operator that a connection cannot be had as it should be."""
+        (log.debug if self.probing else log.warning)(event, **facts)

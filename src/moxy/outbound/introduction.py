@@ -53,7 +53,7 @@ async def _begin(upstream: Upstream, hello: _Hello, ground: Ground, settings: Se
     (greeting,) = await upstream.greeting
     hello.heard(greeting)
     if greeting.code != GREETED:
-        return _refused(upstream, greeting)
+        return _refused(upstream, greeting, ground)
     refusal = await hello.say()
     if wanted is None or refusal is not None:
         return refusal
@@ -71,19 +71,19 @@ class _Hello:
     def __init__(self, upstream: Upstream, ground: Ground, settings: Settings, session: Session) -> None:
         self.verb = b"LHLO" if settings.protocol == "lmtp" else b"EHLO"
         self._upstream = upstream
-        self._patience = ground.reply
+        self._ground = ground
         self._name = hello_name(settings, session, ground.hostname).encode()
         self._spoken: set[str] = set()
 
     async def say(self) -> Reply | None:
         """EHLO, or HELO to a server that knows no EHLO; LHLO knows nothing else. None, or the reply for the client."""
         upstream = self._upstream
-        (reply,) = await upstream.exchange(self.verb + b" " + self._name, patience=self._patience)
+        (reply,) = await upstream.exchange(self.verb + b" " + self._name, patience=self._ground.reply)
         self.heard(reply)
         if reply.permanent and upstream.lost is None and self.verb == b"EHLO":
-            (reply,) = await upstream.exchange(b"HELO " + self._name, patience=self._patience)
+            (reply,) = await upstream.exchange(b"HELO " + self._name, patience=self._ground.reply)
             self.heard(reply)
-        return None if reply.positive else _refused(upstream, reply)
+        return None if reply.positive else _refused(upstream, reply, self._ground)
 
     def heard(self, reply: Reply) -> None:
         """A greeting, or an answer to EHLO: its first word is the server's name."""
@@ -123,9 +123,9 @@ def _unusable(upstream: Upstream, reason: str) -> Reply:
     return lost or replies.IDENTITY_REFUSED
 
 
-def _refused(upstream: Upstream, reply: Reply) -> Reply:
+def _refused(upstream: Upstream, reply: Reply, ground: Ground) -> Reply:
     """The destination does not want to talk to us now: that is no verdict on a recipient, so never a 5xx (T23)."""
-    log.warning("destination_refuses_sessions", destination=str(upstream.host), reply=str(reply))
+    ground.complain("destination_refuses_sessions", destination=str(upstream.host), reply=str(reply))
     lost = upstream.lost
     upstream.quit()
     return lost or replies.DESTINATION_UNREACHABLE

@@ -8,6 +8,8 @@ What to do for a lease is decided at once; only then is anything waited for:
     one whose client keeps us waiting        taken from it with RSET; its transaction is told anew when it goes on
     otherwise                                the waiting room, until one is given back
 
+A probe, which only learns what the host offers, counts among them, and ends when mail needs its place.
+
 So a few connections serve any number of slow clients. Last in, first out: what is not needed grows idle and is closed.
 """
 
@@ -15,11 +17,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from moxy.mail import Host, Session
 from moxy.outbound.connect import connect
 from moxy.outbound.ground import Ground
+from moxy.outbound.profile import Place
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Upstream
 from moxy.smtp import replies
@@ -35,25 +39,37 @@ FORGIVEN: Final = 10.0
 """Seconds for which a host that could not be reached is tried after the others."""
 
 
+_NOBODY: Final = Session("probe", "")
+"""For whom a probe connects: a PROXY header says LOCAL, or UNKNOWN, and EHLO is said in our own name."""
+
+
 class Pool:
     """The connections to one host."""
 
     def __init__(self, host: Host, ground: Ground, settings: Settings) -> None:
         self.host = host
+        self.settings = settings
+        self.decides = True
+        """Does a recipient depend on the host? If not, it gets copies, and what it offers does not count."""
         self._ground = ground
-        self._settings = settings
         self._open: set[Upstream] = set()
         self._idle: list[Upstream] = []
         self._waiting: deque[asyncio.Future[Upstream | None]] = deque()
         self._connecting: set[asyncio.Task[Upstream | Reply]] = set()
+        self._probe: asyncio.Task[Upstream | Reply] | None = None
         self._cleaning = 0  # connections that are answering RSET, and will be free then
         self._relief: asyncio.TimerHandle | None = None
         self._failed = -FORGIVEN
 
     @property
+    def place(self) -> Place:
+        """What it is to the profile."""
+        return self.settings, str(self.host)
+
+    @property
     def unused(self) -> bool:
         """Is nothing open and nobody waiting? Then the pool can be forgotten."""
-        return not (self._open or self._connecting or self._waiting)
+        return not (self._open or self._connecting or self._waiting or self._probe)
 
     def failing(self, now: float) -> bool:
         """Could the host not be reached a moment ago? Then others of its destination come first (T38)."""
@@ -73,7 +89,7 @@ class Pool:
             upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
-            elif len(self._open) + len(self._connecting) < self._settings.connections:
+            elif self._has_room():
                 return await self._connect(session, loop, deadline)
             else:
                 upstream = await self._wait(loop, deadline)
@@ -90,22 +106,64 @@ class Pool:
         return upstream.lost is None
 
     async def _connect(self, session: Session, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | Reply:
-        task = loop.create_task(connect(self.host, self._ground, self, self._settings, session, deadline))
+        task = loop.create_task(connect(self.host, self._ground, self, self.settings, session, deadline))
         self._connecting.add(task)
         try:
             result = await task
         finally:
             self._connecting.discard(task)
+        return self._take_in(result)
+
+    def _take_in(self, result: Upstream | Reply) -> Upstream | Reply:
+        """A new connection, or the reply that tells why there is none."""
         if isinstance(result, Upstream):
             if result.lost is None:
                 self._open.add(result)
-                most = self._settings.transactions
+                most = self.settings.transactions
                 result.allowed = min(most, result.extensions.transactions or most)
+                if self.decides:
+                    self._ground.profile.learn(self.settings, self.host, result.extensions, verified=result.verified)
                 return result
             result = result.lost
-        self._failed = loop.time()
+        self._failed = self._ground.loop.time()
         self._make_room()
         return result
+
+    def _has_room(self) -> bool:
+        """May mail have one more connection? A probe gives way."""
+        taken = len(self._open) + len(self._connecting)
+        if self._probe is not None and taken + 1 == self.settings.connections:
+            self._probe.cancel()
+        return taken < self.settings.connections
+
+    async def probe(self) -> Reply | None:
+        """Connect to learn what the host offers (`Ground.profile`). A reply tells why that could not be.
+
+        None also where mail has all connections that there may be, or needs the probe's own: it learns as well. Once
+        made, the connection is kept for mail, unless each client has one of its own.
+        """
+        if self._probe is not None or len(self._open) + len(self._connecting) >= self.settings.connections:
+            return None
+        # Without a client there is nobody to speak for by XCLIENT; all other identities can do without.
+        settings = replace(self.settings, identity="header") if self.settings.identity == "xclient" else self.settings
+        ground = replace(self._ground, probing=True)
+        deadline = ground.loop.time() + ground.connect_total
+        task = self._probe = ground.loop.create_task(connect(self.host, ground, self, settings, _NOBODY, deadline))
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._probe = None
+            task.cancel()
+        if task.cancelled():
+            return None
+        result = self._take_in(task.result())
+        if isinstance(result, Reply):
+            return result
+        if self.settings.lease == "session":
+            result.quit()
+        else:
+            self._keep(result)
+        return None
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | None:
         """Wait in the room: for a connection, or for room to make one (None; also when time runs out)."""

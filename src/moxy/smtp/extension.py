@@ -41,11 +41,17 @@ ANNOUNCED: Final[Mapping[str, str]] = {
 }
 """All that can be offered, each as it is announced. What is not in ALWAYS is offered where destinations have it."""
 
-_NEEDED: Final[Mapping[str, str]] = {
+NEEDED: Final[Mapping[str, str]] = {
     "BINARYMIME": "CHUNKING",  # RFC 3030 §3
     "SMTPUTF8": "8BITMIME",  # RFC 6531 §3.1
 }
 """What may only be offered together with another."""
+
+FOR_ALL: Final = frozenset({"8BITMIME", "BINARYMIME", "DSN", "DELIVERBY", "FUTURERELEASE", "MT-PRIORITY"})
+"""What a sender can do without: it is offered if all destinations have it (docs/decisions/016, T8)."""
+
+FOR_ANY: Final = frozenset({"SMTPUTF8", "REQUIRETLS"})
+"""That without which a sender gives the message up: it is offered if any destination has it."""
 
 EIGHT_BIT: Final = frozenset({"8BITMIME"})
 """What is offered as long as nothing is known of destinations."""
@@ -81,7 +87,7 @@ class Offer:
             offered |= {"STARTTLS"}
         if not tls:
             offered -= {"REQUIRETLS"}  # RFC 8689 §2
-        self.extensions = frozenset(keyword for keyword in offered if _NEEDED.get(keyword, keyword) in offered)
+        self.extensions = frozenset(keyword for keyword in offered if NEEDED.get(keyword, keyword) in offered)
         """The keywords of all that is offered, without arguments."""
         self.keywords = [line.format(size=size) for keyword, line in ANNOUNCED.items() if keyword in self.extensions]
         """As they are announced, with their arguments."""
