@@ -22,6 +22,7 @@ hostname = "mx.moxy.test"
 banner = "ESMTP at your service"
 spread = "first"
 postmaster = "help@moxy.test"
+probe = false
 
 [limits]
 message_size = "1MB"

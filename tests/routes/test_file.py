@@ -374,3 +374,12 @@ def test_any_text_is_a_table_or_a_list_of_mistakes(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.db"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     assert mistakes(path) != []
+
+
+def test_the_different_routes_of_a_table_can_be_listed_up_to_a_bound(source):
+    source.write("one.test a.test:25\ntwo.test a.test:25\nthree.test b.test:25\n")
+    table = FileTable(source.path)
+    assert [str(route.hosts[0]) for route in table.routes] == ["a.test:25", "b.test:25"]
+    source.write("".join(f"d{number}.test h{number}.test\n" for number in range(module.ROUTES_LISTED + 9)))
+    table.refresh()
+    assert len(table.routes) == module.ROUTES_LISTED

@@ -18,6 +18,7 @@ import click
 from moxy.accounting.linereader import LineReader
 from moxy.accounting.textformat import WORDS, unknown_words
 from moxy.cli.certificates import certificate_lines, certificate_notes, certificate_problems
+from moxy.cli.probing import probed
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.logs import DaemonLog, FileLog, LineLog, Log, NoLog, TotalsLog
@@ -41,8 +42,9 @@ _ENCRYPTED: Final = {"none": "", "starttls": ", STARTTLS", "implicit": ", TLS"}
 
 @click.command("check")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration file to check.")
+@click.option("--probe", is_flag=True, help="Ask the destinations which extensions they offer, too.")
 @click.pass_context
-def check(context: click.Context, file: Path | None) -> None:
+def check(context: click.Context, file: Path | None, *, probe: bool) -> None:
     """Find every mistake in the configuration and its route tables."""
     try:
         path = file or find_config()
@@ -59,6 +61,9 @@ def check(context: click.Context, file: Path | None) -> None:
     click.echo(f"{path}: ok")
     for line in summary(config, tables):
         click.echo(f"  {line}")
+    if probe:
+        for line in probed(config):
+            click.echo(f"  {line}")
     for line in notes(config, tables):
         click.echo(f"note: {line}")
 

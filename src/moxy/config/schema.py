@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from moxy.config.extensions import Extensions
 from moxy.config.kinds import Foreign
 from moxy.config.ledger import Ledger
 from moxy.config.listeners import Certificate, Listener
@@ -313,6 +314,17 @@ class Config(Section):
     hide_destinations: Flag = True
     """Whether names and addresses of destinations are replaced in the replies that reach clients, so that the servers'
     location stays hidden.
+    """
+
+    extensions: Extensions = "auto"
+    """The extensions offered to clients in EHLO, of those that destinations may lack. `auto`: what the destinations
+    themselves announce, `8BITMIME` before that is known. Or a list, which is offered whatever they announce: of
+    `8BITMIME`, `SMTPUTF8`, `DSN`, `BINARYMIME`, `REQUIRETLS`, `DELIVERBY`, `FUTURERELEASE` and `MT-PRIORITY`.
+    """
+
+    probe: Flag = True
+    """Whether destinations are asked for their extensions before there is mail for them, and once an hour. `false`:
+    they are learned of as mail goes there.
     """
 
     postmaster: Mailbox = Field(default="", examples=["postmaster@example.org"])

@@ -12,10 +12,11 @@ from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard, unheard
 from moxy.outbound.directory import SmtpDirectory
-from moxy.outbound.ground import Ground
+from moxy.outbound.prober import Prober
 from moxy.process.descriptors import fitting_sessions
-from moxy.process.destinations import build_settings, share
+from moxy.process.destinations import share
 from moxy.process.logs import open_sinks
+from moxy.process.outbound import build_outbound
 from moxy.process.tables import build_relay, build_tables
 
 
@@ -25,6 +26,7 @@ class Parts:
 
     service: Service
     directory: SmtpDirectory
+    prober: Prober
     recorder: Recorder
     drain: float
     """Seconds that transactions under way may take when we stop."""
@@ -45,26 +47,12 @@ def assemble(
     tables = build_tables(config)
     sweeper = Sweeper()
     debug = config.operator_log.level == "debug"
-    ground = Ground(
-        hostname=config.hostname,
-        sweeper=sweeper,
-        loop=loop,
-        hide=config.hide_destinations,
-        listening=listening,
-        connect=times.connect,
-        connect_total=times.connect_total,
-        reply=times.reply,
-        data=times.data,
-        idle=times.idle,
-        prove=times.prove,
-        overhear=overheard("destination", "C") if debug else unheard,
-    )
-    directory = SmtpDirectory(ground, *build_settings(config))
+    outbound = build_outbound(config, tables, listening, loop, sweeper)
     recorder = Recorder(open_sinks(config, loop.call_later))
     service = Service(
         hostname=config.hostname,
         routes=tables,
-        directory=directory,
+        directory=outbound.directory,
         recorder=recorder,
         sweeper=sweeper,
         banner=config.banner,
@@ -76,9 +64,16 @@ def assemble(
         final=times.final,
         overhear=overheard("client", "S") if debug else unheard,
         ledger=ledger or NoLedger(),
+        extensions=outbound.profile.offered,
     )
-    sweeper.chores += [tables.refresh, directory.forget_unused]
-    return Parts(service, directory, recorder, times.drain)
+    outbound.profile.changed = service.announce
+    sweeper.chores += [
+        tables.refresh,
+        outbound.directory.forget_unused,
+        outbound.profile.review,
+        outbound.prober.tick,
+    ]
+    return Parts(service, outbound.directory, outbound.prober, recorder, times.drain)
 
 
 def _bounds(limits: schema.Limits, workers: int) -> Bounds:

@@ -5,7 +5,7 @@ One place for it, so that `moxy lookup` asks exactly what the server asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from moxy.config.kinds import Foreign
 from moxy.config.routes import DbmRoutes, FileRoutes, Routes
@@ -52,6 +52,22 @@ def _table(section: Routes | Foreign, destinations: Mapping[str, Route]) -> Rout
     if isinstance(section, DbmRoutes):
         return DbmTable(section.path, section.mode, destinations)
     return StaticTable(section.route(destinations))
+
+
+def listed_routes(config: Config, table: RouteTable) -> tuple[Route, ...]:
+    """The routes that the configuration names, and those of tables that list them without effort."""
+    named = list(config.destination_routes().values())
+    if config.relay.route is not None:
+        named.append(config.relay.route)
+    return (*named, *_routes_of(table))
+
+
+def _routes_of(table: RouteTable) -> Sequence[Route]:
+    if isinstance(table, ChainedTable):
+        return [route for one in table.tables for route in _routes_of(one)]
+    if isinstance(table, FileTable):
+        return table.routes
+    return [table.route] if isinstance(table, StaticTable) else []
 
 
 def build_relay(config: Config) -> RelayPolicy:

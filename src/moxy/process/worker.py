@@ -22,6 +22,11 @@ from moxy.process.assembly import Parts
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
+FIRST_ROUND: Final = 2.0
+"""Seconds to learn what destinations offer, before clients are offered anything: a sender who does not find SMTPUTF8
+gives up. After a reload the old workers serve meanwhile.
+"""
+
 log = get_logger("moxy")
 
 
@@ -36,9 +41,11 @@ async def serve(
     if lifeline is not None:
         loop.add_reader(lifeline, _orphaned, loop, lifeline, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked by who started us, until we could heed them
+    await parts.prober.first_round(FIRST_ROUND)
     servers = await serving.accept(parts.service, listeners)
     ready()
     await _first(stop, retire)
+    parts.prober.stop()
     log.info("draining", clients=len(parts.service.connections))
     if not stop.is_set():
         await serving.retire(parts.service, servers, stop, parts.drain)
