@@ -62,6 +62,8 @@ def test_keys_of_the_top_are_values_and_no_sections() -> None:
         "workers",
         "syslog_socket",
         "hide_destinations",
+        "extensions",
+        "probe",
         "postmaster",
     ]
     assert set(names) | {part.key for part in parts()[1:]} == set(Config.model_fields)

@@ -97,7 +97,7 @@ def test_its_log_goes_to_syslog(directory, pid_file):
         daemon.settimeout(PATIENCE)
         daemon.bind(str(directory / "log"))
         (directory / "log").chmod(0o777)
-        with detached(directory, pid_file, f'syslog_socket = "{directory}/log"\n') as pid:
+        with detached(directory, pid_file, f'syslog_socket = "{directory}/log"\nprobe = false\n') as pid:
             told = daemon.recv(8192).decode()
             assert told.startswith("<30>")  # daemon, info
             assert f" moxy[{pid}]: " in told

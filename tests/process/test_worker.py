@@ -9,8 +9,10 @@ import socket
 
 import pytest
 
+from support.destination import Act, Phase
 from support.moxy_commands import Sink, written
 from support.moxy_process import running, running_moxy
+from support.scripted import scripted_destinations
 
 ANN, BOB = "ann@client.test", "bob@one.test"
 
@@ -115,3 +117,23 @@ def test_at_level_debug_both_dialogues_are_told_and_no_content(directory, sink):
         assert any(side in line and f"RCPT TO:<{BOB}>" in line.upper().replace(BOB.upper(), BOB) for line in lines)
         assert any(side in line and '"S": "354' in line for line in lines)
     assert "a secret" not in moxy.text()
+
+
+def test_the_first_client_is_offered_what_destinations_have(directory):
+    with scripted_destinations(1) as (destination,):
+        destination.answers[Phase.EHLO] = "250-one.test\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN"
+        with running_moxy(directory, f"one.test {destination.address}\n") as moxy, client(moxy) as sender:
+            assert sender.has_extn("smtputf8")
+            assert sender.has_extn("dsn")
+        assert "offer_changed" in moxy.text()
+
+
+def test_a_destination_that_says_nothing_keeps_moxy_neither_from_starting_nor_from_stopping(directory):
+    with scripted_destinations(1) as (destination,):
+        destination.answers[Phase.GREETING] = Act.SILENCE
+        with running_moxy(directory, f"one.test {destination.address}\n") as moxy, client(moxy) as sender:
+            assert sender.has_extn("8bitmime")
+            assert not sender.has_extn("dsn")
+            assert destination.open
+            os.kill(moxy.pid, signal.SIGTERM)
+            moxy.wait_until(lambda: not destination.open, "the probe to end")

@@ -62,10 +62,6 @@ class _Known:
         """Extensions about which it says the contrary of `has`, each with the time since when."""
 
 
-def _nobody(offered: frozenset[str]) -> None:
-    """Who hears of a changed offer, by default."""
-
-
 class Profile:
     """What the known hosts offer. `pinned` is what is offered whatever they do."""
 
@@ -75,8 +71,8 @@ class Profile:
         self.clock = clock
         self.offered = EIGHT_BIT if pinned is None else pinned
         """What clients can be offered. Before anything is known that is 8BITMIME."""
-        self.changed: Callable[[frozenset[str]], None] = _nobody
-        """Called with the new offer, whenever it has changed."""
+        self.changed: Callable[[frozenset[str]], None] | None = None
+        """Who makes the offer, if there is anybody: called with the new one whenever it has changed."""
         self._pinned = pinned is not None
         self._known: dict[Place, _Known] = {}  # those heard of last stand last
         self._unsettled: set[Place] = set()
@@ -177,15 +173,20 @@ class Profile:
             offered = frozenset(word for word in offered if NEEDED.get(word, word) in offered | {"CHUNKING"})
         if offered != self.offered:
             before, self.offered = self.offered, offered
-            lost = sorted(before - offered)
-            log.info(
-                "offer_changed",
-                offered=sorted(offered),
-                more=sorted(offered - before),
-                less=lost,
-                because=[f"{keyword}: {self.why_not(keyword)}" for keyword in lost],
-            )
-            self.changed(offered)
+            if self.changed is not None:
+                self._tell(before)
+                self.changed(offered)
+
+    def _tell(self, before: frozenset[str]) -> None:
+        """Why the offer is another now, for the operator."""
+        lost = sorted(before - self.offered)
+        log.info(
+            "offer_changed",
+            offered=sorted(self.offered),
+            more=sorted(self.offered - before),
+            less=lost,
+            because=[f"{keyword}: {self.why_not(keyword)}" for keyword in lost],
+        )
 
 
 def _counted(settings: Settings, extensions: Extensions, *, verified: bool) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 tables      route tables and relay policy, as configured
 logs        logs, as configured
+outbound    how destinations are spoken with, and what is learned of them, as configured
 assembly    the composition root: the one place that wires concrete classes together
 descriptors as many file descriptors as can be had
 privileges  from root to nobody in particular
