@@ -25,7 +25,7 @@ ABOUT_THE_WHOLE = {
 }
 """Tests that belong to no single file."""
 
-BESIDE_THE_MIRROR = {"interop", "dialogues", "fuzz", "support", "chaos"}
+BESIDE_THE_MIRROR = {"interop", "dialogues", "fuzz", "support", "chaos", "conformance"}
 """Directories of tests/ that mirror nothing."""
 
 

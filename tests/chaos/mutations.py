@@ -1,7 +1,7 @@
 """Moxy broken on purpose: what the proof must find, so that its silence means something.
 
 Each mutation replaces one named thing in the running code by one that is wrong, and says which scenarios must show it
-and as what. A name that is there no more is an error at once: then the mutation has to follow the code.
+and as what.
 
 Rules:
 - A mutation breaks one promise in one way, as a careless change might.
@@ -11,10 +11,9 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 from chaos.destination import Act, Phase, Script
@@ -26,6 +25,7 @@ from moxy.ledger import State
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 from support.faults import Kind, Way
+from support.mutation import broken
 
 LATER: Plan = (Act.LATER, Act.YES)
 NEVER: Plan = (Act.NEVER,)
@@ -92,22 +92,9 @@ class Mutation:
     scenarios: Sequence[Scenario | Near]
     found_as: frozenset[str]
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> AbstractContextManager[None]:
         """Moxy is so, as long as this is open."""
-        module, _, path = self.seam.partition(":")
-        *owners, name = path.split(".")
-        owner = import_module(f"moxy.{module}")
-        for part in owners:
-            owner = getattr(owner, part)
-        if name not in vars(owner):
-            raise LookupError(f"the mutation {self.name!r} has lost its seam: there is no moxy.{self.seam}")
-        right = vars(owner)[name]
-        setattr(owner, name, self.wrong(right))
-        try:
-            yield
-        finally:
-            setattr(owner, name, right)
+        return broken(self.seam, self.wrong)
 
 
 # -- what is wrong

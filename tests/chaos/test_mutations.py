@@ -27,7 +27,7 @@ async def test_the_same_scenarios_find_nothing_where_there_is_no_mistake() -> No
 def test_a_mutation_of_what_is_there_no_more_is_told() -> None:
     lost = replace(MUTATIONS[0], seam="inbound.commit:in_vain")
     with (
-        pytest.raises(LookupError, match=r"has lost its seam: there is no moxy\.inbound\.commit:in_vain"),
+        pytest.raises(LookupError, match=r"a mutation has lost its seam: there is no moxy\.inbound\.commit:in_vain"),
         lost.applied(),
     ):
         pass

@@ -1,0 +1,15 @@
+"""All plays: importing this enters them into `TRAPS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conformance import content, envelope, failures, order, session
+from conformance.trap import TRAPS, Trap
+
+PLAYS = (content, envelope, failures, order, session)
+
+
+def all_traps() -> Mapping[int, Trap]:
+    """Every trap by its number."""
+    return TRAPS
