@@ -78,15 +78,20 @@ async def the_same_recipient_twice_is_answered_twice() -> None:
         assert [message.recipients for message in destination.messages] == [("b@one.test", "b@one.test")]
 
 
-@trap(48, ONE, "local parts are put into lower case", "outbound.relay:_rcpt_command", _in_lower_case)
+@trap(48, ONE, "local parts are put into lower case", "outbound.parameters:rcpt_command", _in_lower_case)
 async def domains_have_no_case_and_local_parts_have() -> None:
     """ONE.test, one.TEST and a quoted local part find the same route; the destination sees each address as it was
     written. A domain outside ASCII is found by its A-labels and the other way round."""
     async with (
         running_destination() as destination,
-        running_relay({"one.test": route(destination.port)}) as relay,
-        connected(relay.port) as client,
+        running_relay(dict.fromkeys(["one.test", "xn--bcher-kva.test"], route(destination.port))) as relay,
     ):
-        written = ["Ann@ONE.test", "ann@one.TEST", '"Ann B"@One.Test', "a%b@one.test"]
-        assert (await client.deliver(written)).startswith("250")
-        assert destination.messages[0].recipients == tuple(written)
+        destination.answers[Phase.EHLO] = "250-destination.test\r\n250-SMTPUTF8\r\n250 8BITMIME"
+        relay.service.announce(frozenset({"8BITMIME", "SMTPUTF8"}))
+        async with connected(relay.port) as client:
+            written = ["Ann@ONE.test", "ann@one.TEST", '"Ann B"@One.Test', "a%b@one.test", "a@XN--BCHER-KVA.test"]
+            assert (await client.deliver(written)).startswith("250")
+            assert destination.messages[0].recipients == tuple(written)
+            assert (await client.ask("MAIL FROM:<a@client.test> SMTPUTF8")).startswith("250")
+            assert (await client.ask("RCPT TO:<a@B\u00dccher.test>")).startswith("250")
+            assert destination.talks[0].lines[-1].encode("latin-1").decode() == "RCPT TO:<a@B\u00dccher.test>"

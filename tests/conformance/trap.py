@@ -7,7 +7,8 @@ A mistake is a mutation of the running code that makes Moxy fall into the trap: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,11 +23,21 @@ SOON: Final = 2.0
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong, in words, and how it is made; see `support.mutation`."""
+    """What is wrong, in words, and how it is made: one thing, or several that only together let the trap in.
+
+    See `support.mutation`.
+    """
 
     name: str
-    seam: str
-    wrong: Wrong
+    made: Sequence[tuple[str, Wrong]]
+
+    @contextmanager
+    def made_now(self) -> Iterator[None]:
+        """Moxy is so, as long as this is open."""
+        with ExitStack() as stack:
+            for seam, wrong in self.made:
+                stack.enter_context(broken(seam, wrong))
+            yield
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Trap:
 
     def find(self) -> bool:
         """Play it with the mistake made: is that found?"""
-        with broken(self.mistake.seam, self.mistake.wrong):
+        with self.mistake.made_now():
             try:
                 scenario(self._hurried)()
             except (AssertionError, TimeoutError, ExceptionGroup):
@@ -65,13 +76,15 @@ TRAPS: Final[dict[int, Trap]] = {}
 """All of them, by number."""
 
 
-def trap(number: int, against: str, mistake: str, seam: str, wrong: Wrong) -> Callable[[Play], Play]:
-    """The decorator of a play."""
+def trap(
+    number: int, against: str, mistake: str, seam: str, wrong: Wrong, *more: tuple[str, Wrong]
+) -> Callable[[Play], Play]:
+    """The decorator of a play. `more` are further seams of the same mistake."""
 
     def enter(play: Play) -> Play:
         if number in TRAPS:
             raise ValueError(f"two plays for T{number}")
-        TRAPS[number] = Trap(number, play, against, Mistake(mistake, seam, wrong))
+        TRAPS[number] = Trap(number, play, against, Mistake(mistake, [(seam, wrong), *more]))
         return play
 
     return enter
