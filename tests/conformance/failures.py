@@ -23,7 +23,7 @@ from support.smtpclient import Client, connected
 CONTENT = b"Subject: test\r\n\r\ntext\r\n"
 
 
-def _as_in_chaos(seam: str, nth: int = 0) -> tuple[str, str, Wrong]:
+def as_in_chaos(seam: str, nth: int = 0) -> tuple[str, str, Wrong]:
     """The mistake of that seam that the proof of the promise has, too."""
     mutation = [one for one in MUTATIONS if one.seam == seam][nth]
     return mutation.name.partition(" (")[0], seam, mutation.wrong
@@ -36,7 +36,7 @@ async def _until_dot(client: Client, recipients: list[str]) -> None:
     client.write(CONTENT + b".\r\n")
 
 
-@trap(17, ONE, *_as_in_chaos("inbound.memory:Memory.concerns"))
+@trap(17, ONE, *as_in_chaos("inbound.memory:Memory.concerns"))
 async def a_reply_that_is_lost_makes_no_second_copy() -> None:
     """The client is gone when the verdict comes; its retry is told 250, and the destination gets no second copy."""
     with tempfile.TemporaryDirectory() as directory:
@@ -57,7 +57,7 @@ async def a_reply_that_is_lost_makes_no_second_copy() -> None:
             assert len(destination.messages) == 1
 
 
-@trap(18, ONE, *_as_in_chaos("outbound.relay:RelayDelivery.abort"))
+@trap(18, ONE, *as_in_chaos("outbound.relay:RelayDelivery.abort"))
 async def a_client_that_vanishes_before_its_dot_leaves_nothing() -> None:
     """The client resets its connection in the middle of the content: the destination's is closed without a dot."""
     async with running_destination() as destination, running_relay(route(destination.port)) as relay:
@@ -71,7 +71,7 @@ async def a_client_that_vanishes_before_its_dot_leaves_nothing() -> None:
         assert not destination.ends_of_data
 
 
-@trap(19, ONE, *_as_in_chaos("inbound.conversation:Conversation.end"))
+@trap(19, ONE, *as_in_chaos("inbound.conversation:Conversation.end"))
 async def a_client_that_vanishes_after_its_dot_changes_nothing() -> None:
     """The client is gone while the destination thinks about the dot: its verdict still counts, and is recorded."""
     async with running_destination() as destination, running_relay(route(destination.port)) as relay:

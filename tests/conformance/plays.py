@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance import content, encryption, envelope, failures, identity, offers, order, session
+from conformance import chunking, content, encryption, envelope, failures, identity, offers, order, session
 from conformance.trap import TRAPS, Trap
 
-PLAYS = (content, encryption, envelope, failures, identity, offers, order, session)
+PLAYS = (chunking, content, encryption, envelope, failures, identity, offers, order, session)
 
 
 def all_traps() -> Mapping[int, Trap]:
