@@ -11,9 +11,8 @@ from support.destination import Phase, running_destination
 from support.relay import route, running_relay
 from support.smtpclient import connected
 
-RICH = (
-    "250-rich.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250 MT-PRIORITY"
-)
+RICH = "250-rich.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN"
+OURS = {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "CHUNKING", "PRDR", "LIMITS"}
 POOR = "250-poor.test\r\n250 SIZE 5000"
 
 
@@ -43,6 +42,29 @@ async def each_destination_gets_the_parameters_that_it_knows() -> None:
         assert rich.commands("RCPT") == ["RCPT TO:<b@rich.test> NOTIFY=FAILURE ORCPT=rfc822;b@client.test"]
         assert poor.commands("MAIL") == ["MAIL FROM:<a@client.test> SIZE=100"]
         assert poor.commands("RCPT") == ["RCPT TO:<b@poor.test>"]
+
+
+@trap(8, TWO, "nothing is learned", "outbound.profile:Profile.learn", lambda _: lambda *_, **__: None)
+async def what_is_offered_is_what_destinations_can_do() -> None:
+    """Before anything is known, 8BITMIME is offered, and what is ours alone. A destination with DSN and SMTPUTF8: both
+    are offered. One without them, too: DSN is offered no more, since a sender can do without, and SMTPUTF8 still is,
+    since it cannot."""
+    async with running_destination() as rich, running_destination() as other:
+        rich.answers[Phase.EHLO] = RICH
+        routes = {"rich.test": route(rich.port), "other.test": route(other.port)}
+        async with running_relay(routes) as relay:
+            relay.ground.profile.changed = relay.service.announce
+            for domain, offered in (
+                ("", {"8BITMIME"}),
+                ("rich", {"8BITMIME", "DSN", "SMTPUTF8"}),
+                ("other", {"8BITMIME", "SMTPUTF8"}),
+            ):
+                async with connected(relay.port) as client:
+                    if domain:
+                        assert (await client.deliver([f"b@{domain}.test"])).startswith("250")
+                    lines = (await client.ask("EHLO client.test")).splitlines()
+                    heard = {line[4:].split()[0] for line in lines[1:]} - OURS
+                    assert heard == offered, heard
 
 
 def _nothing_passes(_: Any) -> Any:

@@ -12,7 +12,7 @@ from conformance.trap import TRAPS
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "conformance.md"
 
-_ROW = re.compile(r"\| (T\d+(?:[-,] ?T?\d+)*) \| (.+?) \| (.+?) \| (.*?) \|")
+_ROW = re.compile(r"\| (T\d+(?:[-,] ?T?\d+)*) \| (.+?) \| (.+?) \|(.*?)\|")
 
 _HEAD: Final = """\
 # Conformance: the traps, and what Moxy does
