@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from moxy.cli.sending import Campaign, carry_out
+from moxy.cli.campaign import Campaign
+from moxy.cli.sending import carry_out
 from support.destination import Act, Destination, Phase, running_destination
 from support.directories import is_root, make_writable
 from support.moxy_commands import moxy as command

@@ -7,7 +7,9 @@ import socket
 import subprocess
 
 import pytest
+from click.testing import CliRunner
 
+from moxy.cli import send as command
 from moxy.cli.send import EXAMPLES, Tally
 from moxy.cli.sending import Outcome
 from moxy.smtp.reply import Reply
@@ -160,3 +162,10 @@ def test_the_tally_quotes_only_a_few_refusals():
         tally.count(Outcome((("a@b.c", Reply(550, "", f"no {number}")),)))
     assert len(tally.refusals) == EXAMPLES
     assert tally.codes == {"550": EXAMPLES + 3}
+
+
+@pytest.mark.parametrize(
+    "words", [["--ca", "x.pem"], ["--tls", "starttls", "--server", "unix:/run/s"], ["--tls", "ssl"]]
+)
+def test_options_of_tls_that_do_not_fit_are_mistakes(words):
+    assert CliRunner().invoke(command.send, ["--to", "a@one.test", *words]).exit_code == 2

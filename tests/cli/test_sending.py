@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from moxy.cli.sending import Campaign, Outcome, carry_out
+from moxy.cli.campaign import Campaign
+from moxy.cli.sending import Outcome, carry_out
 from moxy.errors import MoxyError
 from moxy.smtp.reply import Reply
 

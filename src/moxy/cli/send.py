@@ -13,16 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import click
 
 from moxy.accounting.escape import escaped
 from moxy.cli.arguments import checked, each_checked, printable, size
+from moxy.cli.campaign import Campaign
 from moxy.cli.composing import Letter, with_crlf
-from moxy.cli.sending import Campaign, Outcome, Show, carry_out
+from moxy.cli.sending import Outcome, Show, carry_out
 from moxy.config import values
 from moxy.mail import Host
+from moxy.net.tlsclient import TlsClient, Trust
 from moxy.smtp.address import AddressError, ForwardPath, ReversePath, parse_hello
 
 EXAMPLES: Final = 5
@@ -107,6 +110,13 @@ def _own_name() -> str:
     show_default=True,
     help="Where to; `unix:PATH` is a Unix socket.",
 )
+@click.option("--tls", type=click.Choice(["starttls", "implicit"]), help="Encrypt, or do not send.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --tls: the server must show a certificate of an authority in FILE (PEM). Else any will do.",
+)
 @click.option("--lmtp", is_flag=True, help="Speak LMTP.")
 @click.option(
     "--subject", default="A message from moxy send", callback=checked(printable), metavar="TEXT", show_default=True
@@ -141,6 +151,8 @@ def send(
     recipients: tuple[ForwardPath, ...],
     sender: ReversePath | None,
     server: Host,
+    tls: str | None,
+    ca: Path | None,
     lmtp: bool,
     subject: str,
     body: str,
@@ -156,6 +168,10 @@ def send(
     quiet: bool,
 ) -> None:
     """Send a message, or many, and see what the server says."""
+    if ca is not None and tls is None:
+        raise click.UsageError("--ca is for --tls")
+    if tls is not None and server.name.startswith("/"):
+        raise click.UsageError("there is no TLS on Unix sockets")
     hello = hello or _own_name()
     campaign = Campaign(
         server=(server.name, server.port),
@@ -168,6 +184,8 @@ def send(
         pipelining=pipelining,
         lmtp=lmtp,
         bdat=bdat,
+        tls=TlsClient(Trust(judged=ca is not None, authorities=ca)) if tls is not None else None,
+        implicit=tls == "implicit",
     )
     if file is not None:
         content = partial(with_crlf, file.read())

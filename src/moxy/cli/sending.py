@@ -1,6 +1,5 @@
 """The SMTP client of `moxy send`: messages to one server, over one connection or several at once.
 
-    Campaign    what is to be sent: how many messages, over how many connections
     Connection  one session with the server: its octets, its replies
     Outcome     what became of one message: the server's last word for each recipient
 
@@ -8,29 +7,24 @@ Rules:
 - A recipient has been accepted when its RCPT and the final dot were both answered 2xx.
 - The dialogue shows what passes on the wire, in its order; content is shown as its size.
 
-Bugs: one server, no TLS, no AUTH, ASCII addresses. 8-bit content goes to a server without 8BITMIME as it is.
+Bugs: one server, no AUTH, ASCII addresses. 8-bit content goes to a server without 8BITMIME as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from moxy.accounting.escape import escaped
-from moxy.errors import MoxyError
-from moxy.mail.route import host_port
+from moxy.cli.campaign import Campaign, connect, encrypt
+from moxy.net.tlsclient import explain, facts
 from moxy.smtp.content import Stuffer
 from moxy.smtp.replies import CLOSING_CODE
 from moxy.smtp.reply import Reply, ReplyError
 from moxy.smtp.sender import Sender
-
-CONNECT_PATIENCE: Final = 30.0
-"""Seconds for a connection."""
 
 REPLY_PATIENCE: Final = 600.0
 """Seconds for a reply: the longest of RFC 5321 §4.5.3.2, that to the final dot."""
@@ -52,32 +46,6 @@ class Outcome:
     def accepted(self) -> bool:
         """For every recipient?"""
         return all(reply is not None and reply.positive for _, reply in self.replies)
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """Messages to send: all with the same envelope."""
-
-    server: tuple[str, int]
-    """Host and port, or the path of a Unix socket and 0."""
-    hello: str
-    reverse_path: str
-    recipients: tuple[str, ...]
-    count: int = 1
-    concurrency: int = 1
-    """Connections at once."""
-    per_connection: int = 100
-    """Messages over one connection, one after another."""
-    pipelining: bool = True
-    lmtp: bool = False
-    """Speak LMTP (RFC 2033)?"""
-    bdat: bool = False
-    """Send content by BDAT (RFC 3030) to a server that offers CHUNKING?"""
-
-    @property
-    def place(self) -> str:
-        """The server, as people write it."""
-        return host_port(*self.server)
 
 
 class ConnectionEnded(Exception):  # noqa: N818 - what happened, as the rest of the module tells it
@@ -163,16 +131,44 @@ class Connection(asyncio.Protocol):
         """
         if self.sent:
             return None
+        campaign = self._campaign
+        self._tell_security()
         reply = await self._reply()
         if reply.positive:
-            lmtp = self._campaign.lmtp
-            (reply,) = await self._exchange(f"{'LHLO' if lmtp else 'EHLO'} {self._campaign.hello}")
-            if reply.permanent and not lmtp:
-                (reply,) = await self._exchange(f"HELO {self._campaign.hello}")
+            reply = await self._say_hello()
+        if reply.positive and campaign.tls is not None and not campaign.implicit:
+            reply = await self._start_tls()
         if reply.positive:
             return None
         self.usable = False
-        return [reply] * len(self._campaign.recipients)
+        return [reply] * len(campaign.recipients)
+
+    async def _say_hello(self) -> Reply:
+        lmtp = self._campaign.lmtp
+        (reply,) = await self._exchange(f"{'LHLO' if lmtp else 'EHLO'} {self._campaign.hello}")
+        if reply.permanent and not lmtp:
+            (reply,) = await self._exchange(f"HELO {self._campaign.hello}")
+        return reply
+
+    async def _start_tls(self) -> Reply:
+        """Go on encrypted, or not at all; the reply to what was said last."""
+        (reply,) = await self._exchange("STARTTLS")
+        if not reply.positive or self._transport is None:
+            return reply
+        try:
+            self._sender.secured()
+            self._transport = await encrypt(self._campaign, self._transport, self)
+        except (OSError, ReplyError) as error:
+            self._tell("C", f"(no TLS: {explain(error)})".encode())
+            raise ConnectionEnded from None
+        self._tell_security()
+        return await self._say_hello()
+
+    def _tell_security(self) -> None:
+        shield = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if shield is not None:
+            version, cipher, _ = facts(shield)
+            self._tell("C", f"({version} {cipher})".encode())
 
     async def _transact(self, content: bytes) -> Sequence[Reply | None]:
         """From MAIL to the verdict on the content: the last word for each recipient."""
@@ -340,37 +336,10 @@ async def _work(
     connection: Connection | None = None
     for _ in numbers:
         if connection is None:
-            connection = await _connect(campaign, show)
+            connection = await connect(campaign, partial(Connection, campaign, show))
         done(await connection.send(content()))
         if not connection.usable or connection.sent == campaign.per_connection:
             await connection.quit()
             connection = None
     if connection is not None:
         await connection.quit()
-
-
-async def _connect(campaign: Campaign, show: Show | None) -> Connection:
-    host, port = campaign.server
-    loop = asyncio.get_running_loop()
-    make = partial(Connection, campaign, show)
-    connecting: Coroutine[Any, Any, tuple[asyncio.BaseTransport, Connection]]
-    if host.startswith("/"):
-        connecting = loop.create_unix_connection(make, host)
-    else:
-        connecting = loop.create_connection(make, host, port)
-    try:
-        _, connection = await asyncio.wait_for(connecting, CONNECT_PATIENCE)
-    except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-        raise MoxyError(f"cannot connect to {campaign.place}: {_reason(error)}") from error
-    return connection
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    """In words for people: asyncio's own repeat the address, once for each that was tried."""
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, socket.gaierror):
-        return str(error.strerror)
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return "none of its addresses answers"
