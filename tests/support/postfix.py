@@ -110,9 +110,10 @@ class Postfix(Running):
             (self.home / name).mkdir()
         shutil.chown(self.home / "data", "postfix")
         main = MAIN.format(home=self.home, daemons=DAEMONS, unprivileged=UNPRIVILEGED, host_name=self.host_name)
-        main += "".join(f"{name} = {value}\n" for name, value in settings.items())
+        lines = [line for line in main.splitlines() if line.partition(" =")[0] not in settings]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
         file = self._configuration / "main.cf"
-        file.write_text(main)
+        file.write_text("\n".join(lines) + "\n")
         an_hour_ago = time.time() - 3600
         os.utime(file, (an_hour_ago, an_hour_ago))  # of a new one Postfix waits for the end, some 2 s
         (self._configuration / "master.cf").write_text(MASTER.format(port=self.port))
