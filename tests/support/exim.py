@@ -281,7 +281,8 @@ class EximDestination(_Instance, Running):
     """An Exim that has mailboxes (maildirs) for these `users` of `domain`, and speaks PRDR.
 
     `refusals` are of content, after the dot: a user, and the reply. Without PRDR only who is alone is refused.
-    `settings` are of its main configuration, and win; `login`, a name and a password, has it offer AUTH.
+    `settings` are of its main configuration, and win; `options` of its command line. `login`, a name and a password,
+    has it offer AUTH.
     """
 
     def __init__(
@@ -292,6 +293,7 @@ class EximDestination(_Instance, Running):
         refusals: Mapping[str, str] | None = None,
         *,
         settings: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
         login: tuple[str, str] | None = None,
         greets: bool = True,
     ) -> None:
@@ -307,7 +309,7 @@ class EximDestination(_Instance, Running):
         authenticators = AUTHENTICATORS.format(login=login[0], password=login[1]) if login else ""
         values = {"domain": domain, "users": " : ".join(users), "authenticators": authenticators}
         self.configure(SERVER, settings=settings, **values, **checks)
-        Running.__init__(self, self.command("-bdf", "-oX", str(self.port)), self.home / "exim.out")
+        Running.__init__(self, self.command("-bdf", *options, "-oX", str(self.port)), self.home / "exim.out")
         if greets:
             self.wait_for_greeting(self.port)
         else:
