@@ -62,7 +62,8 @@ async def probing(
 ) -> AsyncIterator[Probing]:
     clock = Clock()
     table = {f"d{number}.test": found for number, found in enumerate(routes)}
-    async with running_relay(table, settings=settings, profile=Profile(clock=clock), **ground) as relay:
+    ground = {"profile": Profile(clock=clock), "connect_total": 10 * PATIENCE, **ground}  # no deadline ends a probe
+    async with running_relay(table, settings=settings, **ground) as relay:
         relay.ground.profile.changed = relay.service.announce
         here = Probing(relay, clock, routes, workers)
         try:

@@ -131,9 +131,11 @@ def test_the_first_client_is_offered_what_destinations_have(directory):
 def test_a_destination_that_says_nothing_keeps_moxy_neither_from_starting_nor_from_stopping(directory):
     with scripted_destinations(1) as (destination,):
         destination.answers[Phase.GREETING] = Act.SILENCE
-        with running_moxy(directory, f"one.test {destination.address}\n") as moxy, client(moxy) as sender:
+        with running_moxy(directory, f"one.test {destination.address}\n") as moxy:
+            sender = client(moxy)
             assert sender.has_extn("8bitmime")
             assert not sender.has_extn("dsn")
             assert destination.open
             os.kill(moxy.pid, signal.SIGTERM)
             moxy.wait_until(lambda: not destination.open, "the probe to end")
+            sender.close()

@@ -5,7 +5,9 @@ introduced.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from moxy.mail import Host, Session
 from moxy.mail.route import SMTP_PORT
@@ -76,10 +78,8 @@ class _Attempt:
             upstream.preface(header(settings, self.session))
         timer = ground.loop.call_at(self.deadline, upstream.lose, replies.DESTINATION_SILENT)
         try:
-            return await introduce(upstream, self.found, ground, settings, self.session)
-        except asyncio.CancelledError:
-            upstream.lose(replies.DESTINATION_LOST)  # it was a probe, and mail or our end comes first
-            raise
+            introduction = introduce(upstream, self.found, ground, settings, self.session)
+            return await (_interruptible(upstream, introduction) if ground.probing else introduction)
         finally:
             timer.cancel()
 
@@ -101,6 +101,17 @@ class _Attempt:
         else:
             transport, _ = await loop.create_connection(lambda: protocol, address, host.port)
         return transport
+
+
+async def _interruptible(upstream: Upstream, introduction: Coroutine[Any, Any, Upstream | Reply]) -> Upstream | Reply:
+    """A probe may be cancelled. An `Answer` cannot be, but a connection that is lost gives all that are due."""
+    task = asyncio.ensure_future(introduction)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        upstream.lose(replies.DESTINATION_LOST)
+        raise
+    return task.result()
 
 
 async def _addresses(host: Host, ground: Ground, deadline: float) -> list[str]:
