@@ -17,52 +17,24 @@ import os
 import resource
 import shutil
 import signal
-import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from proxies import LOOPBACK, PATIENCE, PROXIES, MeasurementError, Setup, running, wait_until
+from generator import connect
+from loads import Load
+from proxies import PATIENCE, MeasurementError, Proxy, Setup, running, wait_until
+from suites import IDLE, SUITES, Suite
 
 SETTLE = 0.3  # seconds in which a proxy ends what the last message or connection left it to do
 IDLE_CONNECTIONS = 1000
-IDLE = "(d) KiB for each idle connection"
-
-
-@dataclass(frozen=True)
-class Load:
-    """Messages of `size` octets from so many `clients`. CPU time is given for `per` messages, which are a `unit`."""
-
-    name: str
-    clients: int
-    size: int
-    warm_up: int
-    per: int
-    unit: str
-    options: tuple[str, ...] = ()
-
-    @property
-    def rate(self) -> str:
-        return f"{self.name}: messages/s"
-
-    @property
-    def cpu(self) -> str:
-        return f"{self.name}: CPU s per {self.unit}"
-
-
-LOADS = (
-    Load("(a) 1 KB, a connection each", 20, 1 << 10, 500, 1000, "1,000"),
-    Load("(b) 1 KB, connections reused", 20, 1 << 10, 500, 1000, "1,000", ("-d",)),
-    Load("(c) 1 MB", 10, 1 << 20, 20, 1024, "GiB"),
-)
-FIGURES = (*(figure for load in LOADS for figure in (load.rate, load.cpu)), IDLE)
 
 
 def measure_load(load: Load, seconds: float, setup: Setup) -> dict[str, float]:
@@ -75,14 +47,14 @@ def measure_load(load: Load, seconds: float, setup: Setup) -> dict[str, float]:
 
 def send(load: Load, setup: Setup, messages: int) -> tuple[float, float]:
     """The seconds until the sink has all these messages, and the seconds of CPU time that the proxy took for them."""
-    command = ["smtp-source", "-4", *load.options, "-s", str(load.clients), "-l", str(load.size), "-m", str(messages)]
-    command += ["-M", "client.test", "-f", "a@client.test", "-t", "b@destination.test", f"{LOOPBACK}:{setup.port}"]
+    command = [*load.command(setup.port, messages), *setup.options]
     expected = setup.received() + messages
     cpu, start = setup.cpu(), time.perf_counter()
     try:
-        subprocess.check_output(command, stderr=subprocess.STDOUT, timeout=PATIENCE)
+        output = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise MeasurementError(f"{error} {error.output!r}") from error
+        raise MeasurementError(f"{error} {(error.stderr or b'')[-500:].decode()}") from error
+    load.check(output)
     wait_until(lambda: setup.received() >= expected)
     elapsed = time.perf_counter() - start
     time.sleep(SETTLE)
@@ -91,42 +63,37 @@ def send(load: Load, setup: Setup, messages: int) -> tuple[float, float]:
     return elapsed, setup.cpu() - cpu
 
 
-def measure_idle(setup: Setup) -> dict[str, float]:
+def measure_idle(context: ssl.SSLContext | None, setup: Setup) -> dict[str, float]:
     """What the proxy's memory grows by while clients are connected that have said EHLO and nothing more."""
     if not setup.proxy:
         return {}
     before = setup.proxy.memory()
     with ExitStack() as stack:
         for _ in range(IDLE_CONNECTIONS):
-            connection = stack.enter_context(socket.create_connection((LOOPBACK, setup.port), PATIENCE))
-            greet(connection)
+            stack.enter_context(connect(setup.port, context))
         time.sleep(SETTLE)
         return {IDLE: (setup.proxy.memory() - before) / IDLE_CONNECTIONS}
-
-
-def greet(connection: socket.socket) -> None:
-    """Go as far as a client can without a transaction."""
-    lines = connection.makefile("rb")
-    lines.readline()
-    connection.sendall(b"EHLO client.test\r\n")
-    if not any(line.startswith(b"250 ") for line in lines):
-        raise MeasurementError("a connection was not greeted")
 
 
 Results = dict[str, dict[str, list[float | None]]]
 """For each figure and proxy what each round gave; None for what does not count."""
 
 
-def measure(names: Sequence[str], rounds: int, seconds: float) -> Results:
-    results: Results = {figure: {name: [None] * rounds for name in names} for figure in FIGURES}
-    measurements: list[Callable[[Setup], dict[str, float]]] = [partial(measure_load, load, seconds) for load in LOADS]
+def measure(suite: Suite, proxies: Mapping[str, Proxy], rounds: int, seconds: float) -> Results:
+    names = tuple(proxies)
+    results: Results = {figure: {name: [None] * rounds for name in names} for figure in suite.figures}
+    measurements: list[Callable[[Setup], dict[str, float]]] = [
+        partial(measure_load, load, seconds) for load in suite.loads
+    ]
+    if suite.idle:
+        measurements.append(partial(measure_idle, suite.idle()))
     for number in range(rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
-            for measurement in (*measurements, measure_idle):
+            for measurement in measurements:
                 try:
-                    with running(PROXIES[name]) as setup:
+                    with running(proxies[name]) as setup:
                         for figure, value in measurement(setup).items():
                             results[figure][name][number] = value
                 except MeasurementError as failure:
@@ -134,19 +101,19 @@ def measure(names: Sequence[str], rounds: int, seconds: float) -> Results:
     return results
 
 
-def table(results: Results, names: Sequence[str]) -> str:
+def table(results: Results, names: Sequence[str], ratios: Sequence[tuple[str, str]]) -> str:
     """The medians in Markdown, each with the least and the greatest; ratios are taken within a round."""
-    peers = [name for name in ("haproxy", "nginx") if name in names and "moxy" in names]
+    pairs = [(ours, theirs) for ours, theirs in ratios if ours in names and theirs in names]
     lines = [
-        ["median (least/greatest)", *names, *(f"moxy to {peer}" for peer in peers)],
-        ["---"] * (1 + len(names) + len(peers)),
+        ["median (least/greatest)", *names, *(f"{ours} to {theirs}" for ours, theirs in pairs)],
+        ["---"] * (1 + len(names) + len(pairs)),
     ]
     for figure, row in results.items():
-        ratios = [
-            [ours / theirs for ours, theirs in zip(row["moxy"], row[peer], strict=True) if ours and theirs]
-            for peer in peers
+        quotients = [
+            [over / under for over, under in zip(row[ours], row[theirs], strict=True) if over and under]
+            for ours, theirs in pairs
         ]
-        lines.append([figure, *(summary(row[name]) for name in names), *map(summary, ratios)])
+        lines.append([figure, *(summary(row[name]) for name in names), *map(summary, quotients)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -161,15 +128,15 @@ def summary(values: Sequence[float | None]) -> str:
     return f"{median} ({least}/{greatest})"
 
 
-def installed(wanted: Sequence[str]) -> list[str]:
+def installed(proxies: Mapping[str, Proxy]) -> dict[str, Proxy]:
     """Those of the proxies that can be measured here; says what the others need."""
     has_load = shutil.which("smtp-source") is not None
-    names = [name for name in PROXIES if name in wanted and has_load and PROXIES[name].is_installed()]
-    if missing := [name for name in PROXIES if name in wanted and name not in names]:
-        packages = ["" if has_load else "postfix", *(PROXIES[name].packages for name in missing)]
+    able = {name: proxy for name, proxy in proxies.items() if has_load and proxy.is_installed()}
+    if missing := [name for name in proxies if name not in able]:
+        packages = ["" if has_load else "postfix", *(proxies[name].packages for name in missing)]
         install = " ".join(("apt-get install --no-install-recommends", *filter(None, packages)))
         print(f"left out: {', '.join(missing)}; as root: {install}", file=sys.stderr)
-    return names
+    return able
 
 
 def leave(number: int, _: object) -> NoReturn:
@@ -181,9 +148,10 @@ def leave(number: int, _: object) -> NoReturn:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description="Measure Moxy beside its peers, on loopback.")
+    parser.add_argument("suite", nargs="?", choices=SUITES, default="plain", help="what to measure (default: plain)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long each load lasts (default: 2)")
-    parser.add_argument("--only", nargs="+", choices=PROXIES, default=list(PROXIES), help="measure only these")
+    parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure only these of the table's columns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -192,11 +160,15 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
 
-    names = installed(options.only)
-    if not names:
+    suite = SUITES[options.suite]
+    proxies = suite.proxies()
+    if unknown := set(options.only or ()) - set(proxies):
+        parser.error(f"no such column: {', '.join(unknown)}; there are {', '.join(proxies)}")
+    proxies = installed({name: proxy for name, proxy in proxies.items() if name in (options.only or proxies)})
+    if not proxies:
         return 1
-    results = measure(names, options.rounds, options.seconds)
-    print(table(results, names))
+    results = measure(suite, proxies, options.rounds, options.seconds)
+    print(table(results, tuple(proxies), suite.ratios))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0

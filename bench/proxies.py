@@ -43,6 +43,8 @@ class Proxy:
     files: tuple[tuple[str, str], ...] = ()
     packages: str = ""
     module: Path | None = None
+    options: tuple[str, ...] = ()
+    """How the load generator sends through it, if not as it does through the others."""
 
     def is_installed(self) -> bool:
         has_program = not self.command or shutil.which(self.command[0]) is not None
@@ -107,17 +109,15 @@ logtype filelog
 logfile_name moxy.log
 """
 
+NGINX_COMMAND = ("nginx", "-p", "./", "-c", "nginx.conf", "-e", "error.log")
+MOXY_COMMAND = (sys.executable, "-P", "-m", "moxy", "-c")
+
 PROXIES = {
     "direct": Proxy(),
     "haproxy": Proxy(("haproxy", "-db", "-f", "haproxy.cfg"), (("haproxy.cfg", HAPROXY),), "haproxy"),
-    "nginx": Proxy(
-        ("nginx", "-p", "./", "-c", "nginx.conf", "-e", "error.log"),
-        (("nginx.conf", NGINX),),
-        "nginx libnginx-mod-mail",
-        NGINX_MAIL,
-    ),
+    "nginx": Proxy(NGINX_COMMAND, (("nginx.conf", NGINX),), "nginx libnginx-mod-mail", NGINX_MAIL),
     "moxy": Proxy(
-        (sys.executable, "-P", "-m", "moxy", "-c", "moxy.conf"),
+        (*MOXY_COMMAND, "moxy.conf"),
         (("moxy.conf", MOXY), ("moxy.db", "destination.test $host:$sink\n"), ("moxy.log", "")),
     ),
 }
@@ -183,6 +183,7 @@ class Setup:
     sink: Program
     proxy: Program | None
     port: int
+    options: tuple[str, ...] = ()
 
     def received(self) -> int:
         """How many messages the sink has received. It prints its counters endlessly; the last ones count."""
@@ -210,12 +211,14 @@ def running(proxy: Proxy) -> Iterator[Setup]:
             yield Setup(sink, None, ports["sink"])
             return
         for name, text in proxy.files:
-            (directory / name).write_text(Template(text).substitute(ports, host=LOOPBACK))
+            file = directory / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(Template(text).substitute(ports, host=LOOPBACK))
             if IS_ROOT:
-                shutil.chown(directory / name, "nobody")
+                shutil.chown(file, "nobody")
         started = stack.enter_context(closing(Program(proxy.command, directory, "output")))
         started.wait_for_greeting(ports["port"])
-        yield Setup(sink, started, ports["port"])
+        yield Setup(sink, started, ports["port"], proxy.options)
 
 
 def greets(port: int) -> bool:
