@@ -275,6 +275,19 @@ def test_a_bad_recipient_waits_in_its_place():
     assert codes(receiver.take_output()) == [250, 501]
 
 
+@pytest.mark.parametrize("first", [250, 550])
+def test_a_bad_recipient_changes_nothing_for_one_that_it_waited_with(first):
+    receiver = Receiver()
+    drive(receiver, [HELLO, MAIL])
+    receiver.receive(RCPT + b"RCPT TO:<a b>\r\nDATA\r\n")
+    good, bad = receiver.next_event(), receiver.next_event()
+    assert isinstance(good, Rcpt)
+    assert isinstance(bad, Invalid)
+    receiver.answer(good, Reply(first, "", "first"))
+    receiver.answer(bad, bad.deserved)
+    assert receiver.next_event() == (Data() if first == 250 else Invalid(replies.NO_VALID_RECIPIENTS))
+
+
 def test_no_more_recipients_wait_than_the_limit():
     receiver = Receiver()
     drive(receiver, [HELLO + MAIL])

@@ -98,7 +98,6 @@ _CR: Final = 0x0D
 _LAST: Final = frozenset({Quit, StartTls})
 """Who is accepted ends the session as it was."""
 
-
 _OUT_OF_ORDER: Final[dict[State, Reply]] = {
     State.GREETED: replies.HELLO_FIRST,
     State.READY: replies.MAIL_FIRST,
@@ -107,11 +106,8 @@ _OUT_OF_ORDER: Final[dict[State, Reply]] = {
     State.CHUNKS: replies.BDAT_OR_RSET,
 }
 
-_OVER_ANYWAY: Final = frozenset({EndOfData, EndOfChunk, LastChunk, Invalid})
-"""What moves the state even if it is refused: the end of data ends the transaction (§4.1.1.4), that of a chunk ends the
-chunk, and an `Invalid` leads back to where the session was.
-"""
-
+_OVER_ANYWAY: Final = frozenset({EndOfData, EndOfChunk, LastChunk})
+"""Moves the state even if it is refused: the end of data ends the transaction (§4.1.1.4), that of a chunk the chunk."""
 
 _LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED: replies.LHLO_FIRST}
 
@@ -385,7 +381,9 @@ class Receiver:
         if not self._end_found:
             return None
         end = self._chunk_end
-        if type(end) is not Invalid:
+        if type(end) is Invalid:
+            self.state = end.following  # a chunk out of order: the session is where it was before
+        else:
             if type(end) is LastChunk:
                 end.octets, end.whole_lines = chunks.octets, chunks.whole_lines
             end.following = TRANSITIONS[_CHUNK][type(end)]
