@@ -137,6 +137,37 @@ def test_of_content_only_the_size_is_told(connection, told, we):
     ]
 
 
+CHUNKS = b"BDAT 9\r\nsecret\r\n.bdat  4 LAST \r\nauthBDAT 0 LAST\r\nQUIT\r\n"
+
+
+@pytest.mark.parametrize("we", ["C", "S"])
+def test_of_a_chunk_only_the_size_is_told(connection, told, we):
+    heard = overheard("client", we)(connection)
+    heard.connection_made(Transport())
+    hear(heard, connection, we, "C", CHUNKS)
+    assert words(told)[1:] == [
+        {"C": "BDAT 9"},
+        {"octets": 9},
+        {"C": "bdat  4 LAST "},
+        {"octets": 4},
+        {"C": "BDAT 0 LAST"},
+        {"C": "QUIT"},
+    ]
+
+
+@given(cut_places)
+def test_a_chunk_is_not_told_however_it_is_cut(places):
+    connection = Connection()
+    with capture_logs() as told:
+        heard = overheard("client", "S")(connection)
+        heard.connection_made(Transport())
+        for piece in cut(CHUNKS, places):
+            hear(heard, connection, "S", "C", piece)
+    shown = "".join(event.get("C", "") for event in words(told)).replace("\r", "")
+    assert shown == "BDAT 9bdat  4 LAST BDAT 0 LASTQUIT"
+    assert sum(event.get("octets", 0) for event in words(told)) == 13
+
+
 def test_lines_are_cut_and_any_octets_are_text(connection, told):
     heard = overheard("client", "S")(connection)
     heard.connection_made(Transport())

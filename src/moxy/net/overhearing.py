@@ -3,7 +3,8 @@
 Why as something around a connection and not inside it: where nobody listens, nobody pays.
 
 Rules:
-- Content is nobody's business: of what a client sends between a 354 and the next reply, only the size is told.
+- Content is nobody's business: of what a client sends between a 354 and the next reply, and of the octets that follow a
+  BDAT, only the size is told.
 - Nor is a secret: of AUTH and what follows it until the verdict, only the mechanism is told.
 - One event for each line, of at most LINE_OCTETS; the log makes strangers' text harmless.
 
@@ -13,6 +14,7 @@ Bugs: commands that a client sends behind its content, before it has heard the v
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
@@ -32,6 +34,7 @@ Side = Literal["C", "S"]
 MASKED: Final = b"***"
 """What is told in place of a secret."""
 
+_BDAT: Final = re.compile(rb"BDAT +([0-9]{1,20})(?: .*)?\r?", re.IGNORECASE)
 _AUTH: Final = b"AUTH "
 _VERDICT: Final = frozenset({b"2", b"4", b"5"})
 """How a reply begins that ends an AUTH; a 334 does not (RFC 4954 §4)."""
@@ -112,6 +115,8 @@ class _Overheard(asyncio.Protocol):
         self._we: Side = we
         self._they: Side = "S" if we == "C" else "C"
         self._in_content = False
+        self._chunk = 0  # octets of content to come behind a BDAT
+        self._command = b""  # what the client has begun, and not ended
         self._mask = _Mask()
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
@@ -142,15 +147,40 @@ class _Overheard(asyncio.Protocol):
         if side == "C" and self._in_content:
             self._tell(octets=len(data))
             return
-        if self._mask.ends(side, data):
-            data = data[1:]
-        *lines, rest = data.split(b"\r\n")
-        for line in lines:
-            self._tell_line(side, self._mask.over(side, line, ended=True))
-        if rest:
-            self._tell_line(side, self._mask.over(side, rest, ended=False))
-        if side == "S" and data:
-            self._in_content = (rest or lines[-1]).startswith(b"354")
+        place = self._pass_chunk(data, 0) if side == "C" else 0
+        if self._mask.ends(side, data[place:]):
+            place += 1
+            place = self._pass_end(side, data, place)
+        line = b""
+        while place < len(data):
+            end = data.find(b"\r\n", place)
+            line = data[place:end] if end >= 0 else data[place:]
+            self._tell_line(side, self._mask.over(side, line, ended=end >= 0))
+            place += len(line)
+            if side == "C":
+                self._command = (self._command + line)[:LINE_OCTETS]
+            if end >= 0:
+                place = self._pass_end(side, data, place + 2)
+        if side == "S" and line:
+            self._in_content = line.startswith(b"354")
+
+    def _pass_end(self, side: Side, data: bytes, place: int) -> int:
+        """A line has ended before `place`. If it was BDAT, content follows; returns where it is over."""
+        if side == "S":
+            return place
+        bdat = _BDAT.fullmatch(self._command)
+        self._command = b""
+        if bdat is not None:
+            self._chunk = int(bdat[1])
+        return self._pass_chunk(data, place)
+
+    def _pass_chunk(self, data: bytes, place: int) -> int:
+        """Tell the size of what is content from `place` on; returns where it is over."""
+        octets = min(self._chunk, len(data) - place)
+        if octets:
+            self._chunk -= octets
+            self._tell(octets=octets)
+        return place + octets
 
     def _tell_line(self, side: Side, line: bytes) -> None:
         self._tell(**{side: line[:LINE_OCTETS].decode(errors="backslashreplace")})
