@@ -33,7 +33,7 @@ async def test_the_client_is_who_the_header_says_at_every_cut(header: bytes) -> 
             (connection,) = relay.service.connections
             session = connection._conversation.session
             assert (session.client, session.client_port) == ("192.0.2.1", 1025)
-            assert (session.server, session.server_port) == ("192.0.2.25", 25)
+            assert session.server() == ("192.0.2.25", 25)
             await client.leave()
             await relay.rest()
 

@@ -27,7 +27,7 @@ ALL = frozenset(ANNOUNCED.split()[1:])
 def session(client: str = "192.0.2.1", port: int = 1025, hello: str = "client.test") -> Session:
     known = Session("id", client, port)
     known.hello, known.extended = hello, True
-    known.server, known.server_port = "192.0.2.25", 25
+    known.server = lambda: ("192.0.2.25", 25)
     return known
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from moxy.mail import Session
 from moxy.mail.client import plain
@@ -17,30 +18,24 @@ from moxy.smtp.proxyheader import ProxyHeader
 
 def arrived(id: str, transport: asyncio.BaseTransport, *, lmtp: bool) -> Session:
     """The session of a client that has connected."""
-    client, port = _endpoint(transport.get_extra_info("peername"))
+    client, port = _endpoint(transport, "peername")
     session = Session(id, client, port, lmtp=lmtp)
-    session.server, session.server_port = _endpoint(transport.get_extra_info("sockname"))
+    session.server = partial(_endpoint, transport, "sockname")
     return session
 
 
-def _endpoint(name: object) -> tuple[str, int]:
+def _endpoint(transport: asyncio.BaseTransport, name: str) -> tuple[str, int]:
     """Address and port; a Unix socket has a path, or nothing."""
-    if not isinstance(name, tuple):
-        return "", 0
-    return _address(name[0]), name[1]
-
-
-def _address(text: str) -> str:
-    """An address as routes and logs know it: no zone, IPv4 as IPv4 even on an IPv6 socket."""
-    address = text.partition("%")[0]
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
+    found = transport.get_extra_info(name)
+    return (plain(found[0]), found[1]) if isinstance(found, tuple) else ("", 0)
 
 
 def heed_header(session: Session, header: ProxyHeader) -> None:
     """Take over what a PROXY header says; the peer's own address stays where it names nobody."""
     if header.source and not header.local:
         session.client, session.client_port = plain(header.source), header.source_port
-        session.server, session.server_port = plain(header.destination), header.destination_port
+        server = plain(header.destination), header.destination_port
+        session.server = lambda: server
     session.tls = session.tls or header.tls is not None
 
 
@@ -53,7 +48,8 @@ def heed_xclient(session: Session, attributes: Mapping[str, str]) -> None:
     if "ADDR" in told:
         session.client, session.client_port = plain(told["ADDR"]), int(told.get("PORT") or 0)
     if "DESTADDR" in told:
-        session.server, session.server_port = plain(told["DESTADDR"]), int(told.get("DESTPORT") or 0)
+        server = plain(told["DESTADDR"]), int(told.get("DESTPORT") or 0)
+        session.server = lambda: server
     session.hello = _hello(told.get("HELO", ""))
 
 

@@ -65,7 +65,7 @@ class Proxied(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         service = self._service
         peer = transport.get_extra_info("peername")
-        listed = isinstance(peer, tuple) and any_matches(self._proxy_from, peer[0].partition("%")[0])
+        listed = isinstance(peer, tuple) and any_matches(self._proxy_from, peer[0])
         if not listed or service.draining or len(service.connections) >= service.bounds.sessions:
             self._hand_over(b"")
             return

@@ -57,7 +57,7 @@ class TlsConnection(ClientConnection):
         """The handshake is done: a session begins of which nothing is known but how it is encrypted."""
         before = self._conversation.session
         session = Session(before.id, before.client, before.client_port, lmtp=self._lmtp)
-        session.server, session.server_port, session.told = before.server, before.server_port, before.told
+        session.server, session.told = before.server, before.told
         session.tls, session.security = True, facts
         self._begin(session, trusted=self._conversation.distrust is not None)
         self._handshaking = False

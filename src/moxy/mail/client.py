@@ -62,9 +62,13 @@ def any_matches(patterns: Iterable[ClientPattern], ip: str) -> bool:
 
 
 def plain(ip: str) -> str:
-    """An address as routes and logs know it: IPv4 as IPv4 even where it is mapped into IPv6; "" for what is none."""
-    address = _address(ip)
-    return "" if address is None else str(address)
+    """An address, as sockets and `ipaddress` write it, as routes and logs know it: no zone, IPv4 as IPv4 even where it
+    is mapped into IPv6; "" for the path of a Unix socket.
+    """
+    address = ip.partition("%")[0]
+    if address.startswith("::ffff:"):  # all others stay as they are: to parse one costs more than 3 µs
+        return str(_address(address) or "")
+    return "" if address.startswith("/") else address
 
 
 def _address(ip: str) -> IPv4Address | IPv6Address | None:

@@ -9,6 +9,10 @@ from typing import Final
 NOTHING: Final[Mapping[str, str]] = {}
 
 
+def _nowhere() -> tuple[str, int]:
+    return "", 0
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
     """How a connection is encrypted: `version` and `cipher` in OpenSSL's words (`TLSv1.3`, `TLS_AES_256_GCM_SHA384`).
@@ -32,22 +36,21 @@ class Session:
     `client` and `client_port` are the peer's address (no brackets, no zone) and port; "" and 0 behind a Unix socket.
     `hello` is the argument of the last HELO, EHLO or LHLO, empty before it; `extended` is true after EHLO and LHLO.
     `tls` says whether the client's connection is encrypted now, `security` how, if it ends here (it may end at a
-    proxy); `over` whether the client is gone, `lmtp` whether it speaks LMTP (RFC 2033) instead of SMTP. `server` and
-    `server_port` are where it has connected to, as far as that is known. `told` is all that a trusted proxy has said of
-    it in XCLIENT, by attribute; LOGIN and NAME stand nowhere else.
+    proxy); `over` whether the client is gone, `lmtp` whether it speaks LMTP (RFC 2033) instead of SMTP. `server()` is
+    the address and port that it has connected to, as far as that is known: a question, since few want to know. `told`
+    is all that a trusted proxy has said of it in XCLIENT, by attribute; LOGIN and NAME stand nowhere else.
     """
 
     __slots__ = (
         "client", "client_port", "endings", "extended", "hello", "id", "lmtp", "over", "security", "server",
-        "server_port", "tls", "told",
+        "tls", "told",
     )  # fmt: skip
 
     def __init__(self, id: str, client: str, client_port: int = 0, *, lmtp: bool = False) -> None:
         self.id = id
         self.client = client
         self.client_port = client_port
-        self.server = ""
-        self.server_port = 0
+        self.server: Callable[[], tuple[str, int]] = _nowhere
         self.told = NOTHING
         self.lmtp = lmtp
         self.hello = ""

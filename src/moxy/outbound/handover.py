@@ -40,7 +40,7 @@ def header(settings: Settings, session: Session) -> bytes:
     version = HEADERS[settings.identity]
     if not session.client:
         return write(ProxyHeader(local=True), version)
-    place = (session.client, session.client_port, session.server, session.server_port)
+    place = (session.client, session.client_port, *session.server())
     return write(ProxyHeader(*place, tls=ClientTls() if session.tls else None), version)
 
 
@@ -63,13 +63,14 @@ def xclient(announced: frozenset[str], session: Session) -> tuple[bytes, ...]:
     if "ADDR" not in announced:
         return ()
     told = session.told
+    server, server_port = session.server()
     attributes = {
         "HELO": session.hello,
         "PROTO": "ESMTP" if session.extended else "SMTP",
         "NAME": told.get("NAME", ""),
         **({"LOGIN": told["LOGIN"]} if told.get("LOGIN") else {}),
-        "DESTADDR": clientname.address(session.server),
-        "DESTPORT": clientname.port(session.server_port),
+        "DESTADDR": clientname.address(server),
+        "DESTPORT": clientname.port(server_port),
         "PORT": clientname.port(session.client_port),
         "ADDR": clientname.address(session.client),
     }
