@@ -200,20 +200,6 @@ Verbs = Mapping[bytes, Callable[[bytes], Command]]
 """The verbs of a protocol, in capitals, and what reads a line that begins with one."""
 
 
-def parse(line: bytes, verbs: Verbs | None = None) -> Command:
-    """Read one command line, given without its CRLF. The verbs are those of SMTP, unless told."""
-    verb = line[:4].upper()
-    known = SMTP_VERBS if verbs is None else verbs
-    reader = known.get(verb)
-    if reader is None or line[4:5] not in (b" ", b""):
-        word = line.partition(b" ")[0].upper()
-        reader = known.get(word)  # one of more than four letters
-        if reader is not None:
-            return reader(line)
-        return Invalid(replies.WRONG_PROTOCOL if word in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
-    return reader(line)
-
-
 def _mail(line: bytes) -> Command:
     """MAIL FROM:<reverse-path> [parameters] (§4.1.1.2)."""
     if line[5:10].upper() != b"FROM:":
@@ -284,12 +270,12 @@ def _bdat(line: bytes) -> Command:
 
 def _bare(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     """A verb that takes no argument (§4.1.1): 501 when one comes."""
-    return lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[5:].strip() else kind()
+    return lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line.partition(b" ")[2].strip() else kind()
 
 
 def _with_argument(kind: Callable[[], Command]) -> Callable[[bytes], Command]:
     """A verb that needs an argument, of which we make no use."""
-    return lambda line: kind() if line[5:].strip() else Invalid(replies.ARGUMENT_EXPECTED)
+    return lambda line: kind() if line.partition(b" ")[2].strip() else Invalid(replies.ARGUMENT_EXPECTED)
 
 
 _COMMON_VERBS: Final[Verbs] = {
@@ -303,7 +289,7 @@ _COMMON_VERBS: Final[Verbs] = {
     b"HELP": lambda _: Help(),
     b"VRFY": _with_argument(Vrfy),
     b"EXPN": _with_argument(Expn),
-    b"STARTTLS": lambda line: Invalid(replies.NO_ARGUMENT_EXPECTED) if line[9:].strip() else StartTls(),
+    b"STARTTLS": _bare(StartTls),
 }
 SMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"EHLO": _hello, b"HELO": _hello}
 LMTP_VERBS: Final[Verbs] = {**_COMMON_VERBS, b"LHLO": _hello}
@@ -314,3 +300,14 @@ XCLIENT_VERB: Final[Verbs] = {b"XCLIENT": _xclient}
 
 _OTHER_PROTOCOLS: Final = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})
 """Verbs of HTTP: a browser was talked into sending mail commands inside a request. The session ends at once."""
+
+
+def parse(line: bytes, verbs: Verbs = SMTP_VERBS) -> Command:
+    """Read one command line, given without its CRLF."""
+    read = verbs.get(line[:4].upper())
+    if read is None or line[4:5] not in (b" ", b""):
+        word = line.partition(b" ")[0].upper()
+        read = verbs.get(word)  # two verbs have more than four letters
+        if read is None:
+            return Invalid(replies.WRONG_PROTOCOL if word in _OTHER_PROTOCOLS else replies.UNKNOWN_COMMAND)
+    return read(line)

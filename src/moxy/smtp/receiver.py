@@ -105,20 +105,17 @@ _OUT_OF_ORDER: Final[dict[State, Reply]] = {
     State.RCPT: replies.NESTED_MAIL,
     State.CHUNKS: replies.BDAT_OR_RSET,
 }
+_LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED: replies.LHLO_FIRST}
 
 _OVER_ANYWAY: Final = frozenset({EndOfData, EndOfChunk, LastChunk})
 """Moves the state even if it is refused: the end of data ends the transaction (§4.1.1.4), that of a chunk the chunk."""
-
-_LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED: replies.LHLO_FIRST}
-
 
 class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
     __slots__ = (
         "_audit", "_buffer", "_chunk_end", "_chunks", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "secures", "state",
-        "waiting",
+        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "secures", "state", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -237,26 +234,23 @@ class Receiver:
         """Put a reply out, and move the state as it says; after our last words nothing more is said."""
         if self.closed:
             return
+        if type(command) is Bdat and reply.code != replies.CLOSING_CODE:
+            self._begin_chunk(command, wanted=reply.code < 400)
+            return
         self.output.append(reply.wire)
         if reply.code < 400:
-            if command.following >= _CONTENT:
-                self._begin_content(command)
+            if command.following is _CONTENT:
+                self._begin_content()
             elif type(command) in _LAST:
                 self.closed = True
                 self.secures = type(command) is StartTls
             self.state = command.following
         elif type(command) in _OVER_ANYWAY:
             self.state = command.following
-        elif type(command) is Bdat and reply.code != replies.CLOSING_CODE:
-            self._begin_chunk(command, wanted=False)
-            self.state = _CHUNK
         if reply.code == replies.CLOSING_CODE:
             self.closed = True
 
-    def _begin_content(self, command: Command) -> None:
-        if type(command) is Bdat:
-            self._begin_chunk(command, wanted=True)
-            return
+    def _begin_content(self) -> None:
         self._finder = EndOfDataFinder()
         self._audit = LineEndAudit()
         self._end_found = self._faulty = False
@@ -340,8 +334,7 @@ class Receiver:
     # -- chunks
 
     def _begin_chunk(self, bdat: Bdat, *, wanted: bool) -> None:
-        """The octets of a chunk follow. The answer that said so is for us alone."""
-        self.output.pop()
+        """The octets of a chunk follow. The answer to BDAT was for us alone: whether they are wanted."""
         if self.state is not State.CHUNKS:
             self._chunks = ChunkReader(binary=bdat.binary)
             self._audit = LineEndAudit()
@@ -358,13 +351,13 @@ class Receiver:
         refusal.following = self.state
         refusal.reply = None
         self._await_octets(bdat, refusal)
-        self.state = _CHUNK
         return self._next_of_chunk()
 
     def _await_octets(self, bdat: Bdat, end: Command) -> None:
         self._chunks.begin(bdat.octets, last=bdat.last)
         self._chunk_end = end
         self._end_found = False
+        self.state = _CHUNK
         self.ready = True  # there may be none to wait for
 
     def _next_of_chunk(self) -> Event | None:
