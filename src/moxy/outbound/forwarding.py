@@ -28,10 +28,10 @@ class ForwardingDelivery(RelayDelivery):
         """MAIL and the recipients as ever. XFORWARD goes before MAIL, but behind the RSET that may be `first`."""
         patience = self._destination.ground.reply
         if first:
-            upstream.ahead(first, patience, partial(_insist, upstream))
+            upstream.request(first, patience, partial(_insist, upstream), ahead=True)
         commands = xforward(upstream.extensions.words("XFORWARD"), self._session, self._envelope.id)
         if commands:
-            upstream.ahead(commands, patience, partial(self._heard, upstream))
+            upstream.request(commands, patience, partial(self._heard, upstream), ahead=True)
         else:
             self._complain(upstream, "it does not offer XFORWARD to us")
         return await super()._tell(upstream, recipient)

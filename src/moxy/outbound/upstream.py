@@ -31,9 +31,7 @@ WRITE_AHEAD: Final = 262_144
 """Octets that may wait in us for a destination before its readers are paused: the bounded buffer of contract T22."""
 
 STALLED: Final = 120.0
-"""Seconds a destination may stay full by default: it takes less than 2 KB/s then. The client would wait three minutes
-(T37).
-"""
+"""Seconds a destination may stay full by default: at less than 2 KB/s. The client would wait three minutes (T37)."""
 
 Facts = tuple[str, int, str, bool, bool]
 """A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS."""
@@ -121,24 +119,21 @@ class Upstream(asyncio.Protocol):
 
     # -- asking
 
-    def request(self, lines: tuple[bytes, ...], patience: float, done: Callable[[list[Reply]], None]) -> None:
-        """Send commands in as few writes as the destination allows; `done` gets one reply for each, in order."""
-        if self.lost is not None:
-            done([self.lost] * len(lines))
-            return
-        for line in lines:
-            self._sender.command(line)
-        self._await(len(lines), patience, done)
-        self.flush()
+    def request(
+        self, lines: tuple[bytes, ...], patience: float, done: Callable[[list[Reply]], None], *, ahead: bool = False
+    ) -> None:
+        """Send commands in as few writes as the destination allows; `done` gets one reply for each, in order.
 
-    def ahead(self, lines: tuple[bytes, ...], patience: float, done: Callable[[list[Reply]], None]) -> None:
-        """As `request`, but the commands leave with the next ones, in the same write."""
+        Those sent `ahead` leave with the next ones, in the same write.
+        """
         if self.lost is not None:
             done([self.lost] * len(lines))
             return
         for line in lines:
             self._sender.command(line)
         self._await(len(lines), patience, done)
+        if not ahead:
+            self.flush()
 
     def preface(self, octets: bytes) -> None:
         """Send octets before the destination has said anything."""
