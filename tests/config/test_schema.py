@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from moxy.config.routes import NodbRoutes, Relay
-from moxy.config.schema import Config, Delivery, Destination, Listener, Timeouts
+from moxy.config.schema import Config, Delivery, Destination, Listener
 from moxy.config.types import Surroundings
 from moxy.mail import Host, Mode, Route
 
@@ -22,31 +22,6 @@ def config(**sections: Any) -> Config:
 def test_the_defaults_are_those_of_the_contract() -> None:
     defaults = Config()
     assert [str(endpoint) for endpoint in defaults.listener["mx"].listen] == ["0.0.0.0:25", "[::]:25"]
-    assert defaults.limits.model_dump() == {
-        "message_size": 50 * 2**20,
-        "recipients": 1000,
-        "transactions": 0,
-        "domains": 0,
-        "hops": 50,
-        "bad_commands": 10,
-        "sessions": 10_000,
-        "command_line": 4096,
-    }
-    assert defaults.timeouts.model_dump() == {
-        "hello": 30,
-        "command": 300,
-        "block": 180,
-        "content": 1800,
-        "minimum_rate": 500,
-        "connect": 5,
-        "connect_total": 20,
-        "reply": 60,
-        "data": 60,
-        "final": 480,
-        "idle": 60,
-        "prove": 5,
-        "drain": 30,
-    }
     assert defaults.delivery.model_dump() == {
         "protocol": "smtp",
         "lease": "transaction",
@@ -149,7 +124,6 @@ def test_relayed_mail_goes_to_the_first_host_that_answers() -> None:
     [
         ({"relay": {"allow_from": ["10.*"]}}, ("send_to",)),
         ({"relay": {"send_to": ["a.example"]}}, ("allow_from",)),
-        ({"timeouts": {"connect": 21}}, ("connect",)),
         ({"destination": {"alpha": {"hosts": ["a", "b*2"], "mode": "failover"}}}, ("hosts", 1)),
         ({"routes": {"all": {"kind": "nodb", "hosts": ["a:25*2"]}}}, ("hosts", 0)),
         (
@@ -207,8 +181,6 @@ def test_port_zero_may_come_again() -> None:
     "section",
     [
         {"spread": "all"},
-        {"limits": {"transactions": -1}},
-        {"limits": {"domains": 1_000_000}},
         {"listener": {"a": {"socket_mode": "rw-"}}},
         {"listener": {}},
         {"banner": "ü"},
@@ -232,6 +204,5 @@ def test_users_and_groups(runas: str) -> None:
 
 
 def test_sections_can_be_built_in_python() -> None:
-    assert Timeouts(hello=1.0).hello == 1.0
     assert Destination(hosts=(Host("a"),)).mode is Mode.ALL
     assert Config(listener={"mx": Listener()}) == Config()

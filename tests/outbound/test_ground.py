@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from moxy.config.schema import Timeouts
+from moxy.config.limits import Timeouts
 from moxy.net.deadlines import Sweeper
 from moxy.outbound.ground import Ground
 

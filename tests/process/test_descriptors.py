@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from moxy.config.schema import Config, Limits
+from moxy.config.limits import Limits
+from moxy.config.schema import Config
 from moxy.process import descriptors
 from support.moxy_commands import arguments, environment, written
 from support.ports import LOOPBACK

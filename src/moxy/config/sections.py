@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge
 from pydantic.fields import FieldInfo
 
-from moxy.config import ledger, listeners, logs, routes, schema, security
+from moxy.config import ledger, limits, listeners, logs, routes, schema, security
 from moxy.config.schema import Config
 from moxy.config.types import Form, Section
 from moxy.config.values import listed
@@ -133,7 +133,7 @@ def _write(value: Any, form: Form) -> str:
 def _documentation() -> dict[str, str]:
     """The texts of the schema's classes (`Limits`) and of their fields (`Limits.hops`), each as one paragraph."""
     texts = {}
-    sources = (schema, listeners, routes, logs, ledger, security)
+    sources = (schema, listeners, limits, routes, logs, ledger, security)
     modules = [ast.parse(inspect.getsource(module)) for module in sources]
     classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
     for node in classes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from moxy.accounting.recorder import Recorder
 from moxy.config import schema
+from moxy.config.limits import Limits
 from moxy.inbound.service import Bounds, Patience, Service
 from moxy.ledger import Ledger, NoLedger
 from moxy.net.deadlines import Sweeper
@@ -76,5 +77,5 @@ def assemble(
     return Parts(service, outbound.directory, outbound.prober, recorder, times.drain)
 
 
-def _bounds(limits: schema.Limits, workers: int) -> Bounds:
+def _bounds(limits: Limits, workers: int) -> Bounds:
     return Bounds(**limits.model_dump() | {"sessions": fitting_sessions(share(limits.sessions, workers))})
