@@ -44,17 +44,8 @@ class Conclusion:
     """The end of one transaction with a message, or at DATA where destinations want none."""
 
     __slots__ = (
-        "_account",
-        "_begun",
-        "_each",
-        "_legs",
-        "_lmtp",
-        "_memory",
-        "_over",
-        "_recipients",
-        "_service",
-        "_told",
-    )
+        "_account", "_begun", "_each", "_legs", "_lmtp", "_memory", "_over", "_recipients", "_service", "_told",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -35,19 +35,9 @@ class Conversation:
     """The talk with one client, and the transaction it may have open."""
 
     __slots__ = (
-        "_asked",
-        "_bad_commands",
-        "_domains",
-        "_flow",
-        "_service",
-        "_transactions",
-        "distrust",
-        "offered",
-        "session",
-        "starttls",
-        "transaction",
-        "unconfirmed",
-    )
+        "_asked", "_bad_commands", "_domains", "_flow", "_service", "_transactions", "distrust", "offered", "session",
+        "starttls", "transaction", "unconfirmed",
+    )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, flow: Flow) -> None:
         self._service = service

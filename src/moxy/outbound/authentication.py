@@ -40,7 +40,7 @@ log = get_logger("moxy.outbound")
 async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | None:
     """Tell the destination who we are. None if it believes us; else what the client is told."""
     private = login.in_clear or upstream.host.local or upstream.tls is not None
-    offered = upstream.extensions.mechanisms
+    offered = upstream.extensions.words("AUTH")
     usable = [name for name in login.mechanisms if name in offered and (private or name not in PLAINTEXT)]
     reason = _why_none(login, offered)
     for mechanism in usable:

@@ -58,8 +58,7 @@ EIGHT_BIT: Final = frozenset({"8BITMIME"})
 
 
 class Offer:
-    """What we offer in reply to EHLO, or with `lmtp` to LHLO; `tls`: inside TLS; `starttls`: where it may
-    begin.
+    """What we offer in reply to EHLO, or with `lmtp` to LHLO; `tls`: inside TLS; `starttls`: where it may begin.
 
     `extensions` are keywords of ANNOUNCED; those that cannot be offered here are left out. `size` is the largest
     message in octets (0: no limit; RFC 1870). The others are the limits of RFC 9422: RCPT commands in a transaction,
@@ -163,14 +162,9 @@ class Extensions:
             announced[keyword.upper()] = argument.strip()
         return cls(announced)
 
-    @property
-    def mechanisms(self) -> frozenset[str]:
-        """The SASL mechanisms by which it lets us authenticate (RFC 4954 §3)."""
-        return frozenset(self._announced.get("AUTH", "").upper().split())
-
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._announced
 
     def words(self, keyword: str) -> frozenset[str]:
-        """The words behind a keyword, in upper case."""
+        """The words behind a keyword, in upper case: of AUTH, for one, its mechanisms (RFC 4954 §3)."""
         return frozenset(self._announced.get(keyword, "").upper().split())

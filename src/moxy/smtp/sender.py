@@ -71,9 +71,9 @@ class Sender:
         self.content_open = False
         """True between a 354 or `begin_chunks` and `end_of_data`: only content may be written."""
         self._gathered: list[bytes] | None = None  # for the next chunk; None: content goes by DATA
-        self._unstuffer: Unstuffer
+        self._unstuffer: Unstuffer  # from `begin_chunks` on
         self.gathered = 0
-        """Octets in it."""
+        """Octets of content that the next chunk would have."""
 
     @property
     def in_content(self) -> bool:
