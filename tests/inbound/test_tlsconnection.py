@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import os
+import socket
 import ssl
+import sys
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from moxy.inbound.service import Bounds
+from moxy.inbound.tlsconnection import TlsConnection
 from moxy.ledger import State
 from moxy.net.overhearing import overheard
 from moxy.outbound.upstream import WRITE_AHEAD
@@ -20,6 +25,7 @@ from support.certificates import client_context, issue, server_tls
 from support.cutting import cut, octets
 from support.destination import Act, Phase, running_destination
 from support.place import CONTENT, ONE, TAKEN, place, until_the_dot
+from support.ports import LOOPBACK
 from support.relay import Relay, route, running_relay
 from support.scenario import scenario, scenario_on_asyncio, until
 from support.tlsclient import TlsClient, encrypted
@@ -161,18 +167,19 @@ def test_who_speaks_no_tls_is_let_go_and_told_of_once(tmp_path, on, implicit, ga
 
 @scenario
 async def test_a_name_that_is_none_ends_the_handshake_without_a_traceback(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
     async with running_relay({}, tls=server_tls(tmp_path)) as relay:
-        client = await before_the_handshake(relay, implicit=False)
-        hello = client.start(name="aaaa.example")
-        client.transport.write(hello.replace(b"aaaa", b"\xff\xfe\0\n"))
-        client.transport.write(hello[:0])
-        await until(client.over.is_set, "the end")
-        client = await before_the_handshake(relay, implicit=False)
-        client.transport.write(client.start(name="aaaa.example").replace(b"aaaa", b"\xff\xfe\xfd\xfc"))
-        await until(client.over.is_set, "the end")
-    assert "Traceback" not in capfd.readouterr().err
+        for name in (b"\xff\xfe\xfd\xfc", b"\xff\xfe\0\n", b"\0\0\0\0"):
+            client = await before_the_handshake(relay, implicit=False)
+            client.transport.write(client.start(name="aaaa.example").replace(b"aaaa", name))
+            await until(client.over.is_set, "the end")
+    assert printed == []
+    another = SimpleNamespace(exc_value=ValueError(), object=b"")
+    sys.unraisablehook(another)  # type: ignore[arg-type]
+    assert printed == [another]
 
 
 @BOTH_WAYS
@@ -285,6 +292,69 @@ async def test_however_an_injection_is_cut_nothing_of_it_is_obeyed(tmp_path: Pat
             while not client.replies.empty():
                 said.append(client.replies.get_nowait()[:3])
             assert said in (["421", ""], ["220", ""]), said
+
+
+# -- behind a proxy
+
+HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\r\n"
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "with the hello behind it"])
+@BOTH_WAYS
+def test_tls_begins_behind_a_proxy_header_and_the_client_stays_who_it_says(tmp_path, on, implicit, together) -> None:
+    async def connect() -> None:
+        tls = server_tls(tmp_path, implicit=implicit)
+        async with running_relay({}, tls=tls, proxy_from=[LOOPBACK]) as relay:
+            client = await TlsClient.connect(relay.port)
+            if implicit:
+                hello = client.start()
+                if together:
+                    client.transport.write(HEADER + hello)
+                else:
+                    client.transport.write(HEADER)
+                    await until(lambda: type(only(relay)) is TlsConnection, "the header to be read")
+                    client.transport.write(hello)
+                await until(lambda: client.shaken, "the handshake")
+            else:
+                client.transport.write(HEADER + (b"EHLO client.test\r\n" if together else b""))
+            assert (await client.reply()).startswith("220 ")
+            if not implicit:
+                offer = await (client.reply() if together else client.ask("EHLO client.test"))
+                assert "STARTTLS" in offer
+                assert (await client.ask("STARTTLS")).startswith("220 ")
+                await client.secure()
+            assert (await client.ask("EHLO client.test")).startswith("250-")
+            session = only(relay)._conversation.session
+            assert (session.client, session.client_port, session.server) == ("192.0.2.1", 1025, "192.0.2.25")
+            await client.leave()
+
+    on(connect)()
+
+
+@scenario
+async def test_who_has_said_xclient_says_it_no_more_after_starttls(tmp_path: Path) -> None:
+    async with running_relay({}, tls=server_tls(tmp_path), xclient_from=[LOOPBACK]) as relay:
+        client = await greeted(relay.port)
+        assert (await client.ask("XCLIENT ADDR=192.0.2.1 HELO=client.test")).startswith("220 ")
+        assert "XCLIENT" not in await client.ask("EHLO client.test")
+        assert (await client.ask("STARTTLS")).startswith("220 ")
+        await client.secure()
+        assert "XCLIENT" not in await client.ask("EHLO client.test")
+        assert (await client.ask("XCLIENT ADDR=127.0.0.1")).startswith("500 ")
+        assert only(relay)._conversation.session.client == "192.0.2.1"
+        await client.leave()
+
+
+@scenario
+async def test_a_listed_proxy_may_encrypt_first_and_say_xclient_then(tmp_path: Path) -> None:
+    async with (
+        running_relay({}, tls=server_tls(tmp_path), xclient_from=[LOOPBACK]) as relay,
+        encrypted(relay.port) as client,
+    ):
+        assert (await client.ask("XCLIENT ADDR=192.0.2.1")).startswith("220 ")
+        session = only(relay)._conversation.session
+        assert (session.client, session.tls) == ("192.0.2.1", True)
 
 
 # -- while it lasts
@@ -429,6 +499,44 @@ def test_our_own_end_is_told_in_tls(tmp_path, on) -> None:
             assert getattr(client, "failure", None) is None, "an end without a close_notify would be one"
 
     on(end)()
+
+
+@scenario
+async def test_we_wait_for_the_clients_own_end(tmp_path: Path) -> None:
+    async with running_relay({}, tls=server_tls(tmp_path)) as relay, encrypted(relay.port) as client:
+        connection = only(relay)
+        client.transport.pause_reading()
+        client.write(b"QUIT\r\n")
+        await until(lambda: connection._closing, "Moxy to be done")
+        assert not connection._transport.is_closing(), (
+            "or its close_notify would meet a closed socket"
+        )
+        client.transport.resume_reading()
+        await until(client.over.is_set, "the end")
+
+
+def one_record(connection: socket.socket) -> None:
+    """Read a record of TLS, and leave what comes behind it with the kernel."""
+    header = connection.recv(5, socket.MSG_PEEK)
+    connection.recv(5 + int.from_bytes(header[3:5], "big"))
+
+
+@scenario
+async def test_who_closes_upon_the_verdict_without_reading_on_has_it(tmp_path: Path) -> None:
+    async with place(tmp_path, tls=server_tls(tmp_path)) as here:  # as Postfix does
+        async with encrypted(here.relay.port) as client:
+            await until_the_dot(here, client, here.one)
+            client.write(b"QUIT\r\n")
+            client.transport.pause_reading()
+            here.one.release(TAKEN)
+            await until(lambda: only(here.relay)._closing, "Moxy to be done")
+            await asyncio.sleep(0.01)  # had it more to say, that would be here
+            with socket.socket(fileno=os.dup(client.transport.get_extra_info("socket").fileno())) as connection:
+                one_record(connection)
+                client.transport.close()
+                await client.over.wait()
+            await here.idle()
+        assert [entry for entry in await here.entries() if entry.state is not State.CONFIRMED] == []
 
 
 @BOTH_LOOPS

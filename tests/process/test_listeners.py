@@ -13,6 +13,7 @@ from moxy.errors import MoxyError
 from moxy.net import listening
 from moxy.process.listeners import Listeners
 from moxy.process.privileges import identity
+from support.certificates import issue
 from support.directories import UNPRIVILEGED, is_root
 from support.ports import free_port
 
@@ -24,6 +25,44 @@ def configured(*places):
 
 def places(listeners):
     return [listening.place(listener.socket) for listener in listeners.all]
+
+
+def with_tls(directory, *places, chain="mx.pem"):
+    listed = ", ".join(f'"{place}"' for place in places)
+    text = f'[listener.a]\nlisten = [{listed}]\ntls = "starttls"\n[certificate.mx]\nchain = "{chain}"\nkey = "mx.key"\n'
+    return loads(text, str(directory / "moxy.toml"), "toml")
+
+
+def test_each_socket_has_the_tls_of_its_listener_but_for_unix_sockets(ports, tmp_path):
+    issue("mx.test").write(tmp_path, "mx")
+    config = with_tls(tmp_path, ports[0], ports[1], f"unix:{tmp_path}/s")
+    listeners = Listeners(config)
+    assert [listener.tls for listener in listeners.all] == [None] * 3, "root has not read them"
+    listeners.read_certificates(config)
+    first, second, local = [listener.tls for listener in listeners.all]
+    assert first is second
+    assert (first.implicit, local) == (False, None)
+    listeners.close()
+
+
+def test_certificates_that_cannot_be_used_change_nothing(ports, tmp_path):
+    issue("mx.test").write(tmp_path, "mx")
+    config = with_tls(tmp_path, ports[0])
+    listeners = Listeners(config)
+    listeners.read_certificates(config)
+    (before,) = listeners.all
+    missing = with_tls(tmp_path, ports[0], ports[1], chain="nothing.pem")
+    with pytest.raises(MoxyError, match=r"nothing\.pem: cannot be read"), listeners.changed(missing):
+        pass
+    assert listeners.all == [before]
+    assert not is_bound(ports[1])
+    with pytest.raises(ZeroDivisionError), listeners.changed(with_tls(tmp_path, ports[0])):
+        _ = listeners.all[0].tls is before.tls or 1 / 0
+    assert listeners.all == [before]
+    with listeners.changed(configured(ports[0])):
+        pass
+    assert listeners.all[0].tls is None
+    listeners.close()
 
 
 @pytest.fixture

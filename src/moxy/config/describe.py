@@ -52,8 +52,8 @@ _CLASSIC = """\
 The original's file works as it is. Each line is a directive and its value; directives may be written in any case and
 stand once. `#` at the start of a line or behind white space begins a comment. A value may stand in double or single
 quotes, and must if it holds a `#` behind white space. Directives that another choice makes idle, such as `nodb_dest`
-under `dbtype file`, may stay. Whatever `moxy.conf` has no word for is at its default, and tables have mode `all`: every
-host listed for a domain gets the mail.
+under `dbtype file`, may stay. Whatever `moxy.conf` has no word for, TLS with clients among it, is at its default, and
+tables have mode `all`: every host listed for a domain gets the mail.
 """
 
 
