@@ -11,8 +11,9 @@ import pytest
 from moxy.errors import MoxyError
 from moxy.net.tlsclient import REMEMBERED, Facts, TlsClient, Trust, explain, facts, is_tls
 from support.certificates import issue, key_pem
+from support.faults import Way, running_proxy
 from support.ports import LOOPBACK
-from support.scenario import scenario
+from support.scenario import scenario, scenario_on_asyncio
 from support.tlsdestination import server_context, trusting
 
 
@@ -218,4 +219,34 @@ async def test_a_preface_goes_before_the_handshake_and_what_comes_early_is_kept(
     assert prefaces == [b"PROXY UNKNOWN\r\n"] * 2
     assert facts(made.get_extra_info("ssl_object")).resumed
     await asyncio.gather(*shaking)
+    listening.close()
+
+
+@scenario_on_asyncio  # uvloop waits with it
+async def test_a_server_that_speaks_in_the_last_octets_of_the_handshake_is_heard() -> None:
+    loop = asyncio.get_running_loop()
+    context = server_context(issue("a.test"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # there the server has the last word
+    listening = await loop.create_server(lambda: Talk(b"hello"), LOOPBACK, 0, ssl=context)
+    held = bytearray()
+    asked = 0
+
+    def together(way: Way, data: bytes) -> bytes:
+        nonlocal asked
+        if way is Way.TO_SERVER:
+            asked += 1
+            return data
+        held.extend(data)
+        if asked > 1 and b"\x17\x03\x03" not in held:  # its last words wait for application data
+            return b""
+        data = bytes(held)
+        held.clear()
+        return data
+
+    async with running_proxy(listening.sockets[0].getsockname()[1]) as proxy:
+        proxy.rewrite = together
+        talk = Talk()
+        made = await trusting().connect(talk, (LOOPBACK, proxy.port), "1", "a.test")
+        assert await asyncio.wait_for(talk.heard, 5) == b"hello"
+        made.abort()
     listening.close()

@@ -352,6 +352,10 @@ async def test_replies_injected_behind_the_220_end_the_connection(injected: byte
         reply = await ask(outbound, proxy.port)
         assert reply == replies.DESTINATION_GARBLED or str(reply) == "421 4.3.2 x"
         assert destination.talks[0].lines == ["EHLO mx.moxy.test", "STARTTLS"]
+        proxy.rewrite = lambda _, data: data
+        answers, _ = await outbound.deliver(outbound.to(proxy.port), "a@one.test")
+        assert answers == TAKEN
+        assert talk(destination).encrypted  # it has opened no way into the clear, even where TLS is optional
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -401,13 +405,16 @@ async def test_a_greeting_in_clear_is_none_where_tls_is_implicit() -> None:
 # -- the network
 
 
+@pytest.mark.parametrize(("connect", "connect_total"), [(0.2, 0.6), (5.0, 0.3)])
 @pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize("policy", POLICIES)
 @scenario
-async def test_silence_in_the_handshake_ends_in_time(policy: str, implicit: bool) -> None:
+async def test_silence_in_the_handshake_ends_in_time(
+    policy: str, implicit: bool, connect: float, connect_total: float
+) -> None:
     async with running_tls_destination(implicit=implicit) as destination, running_proxy(destination.port) as proxy:
         there = settings(policy, implicit=implicit)
-        async with running_outbound(there, connect=0.2, connect_total=0.5) as outbound:
+        async with running_outbound(there, connect=connect, connect_total=connect_total) as outbound:
             before = outbound.ground.loop.time()
             proxy.begin_anew(Fault(Way.TO_CLIENT, 300 if not implicit else 10, Kind.STALL))
             reply = await ask(outbound, proxy.port)
