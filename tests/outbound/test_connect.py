@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from moxy.mail import Host, Route, Session
 from moxy.net import names
 from moxy.net.deadlines import Sweeper
 from moxy.net.overhearing import overheard
-from moxy.outbound.connect import connect
+from moxy.outbound.connect import _Attempt, connect
 from moxy.outbound.ground import Ground
 from moxy.outbound.pool import Pool
 from moxy.outbound.settings import Settings
@@ -88,14 +87,16 @@ async def test_many_dead_addresses_take_no_longer_than_the_time_for_all(monkeypa
     async def many(name: str) -> list[str]:
         return [f"127.0.0.{last}" for last in range(2, 10)]
 
-    async def wait_for(attempt: Coroutine[None, None, object], seconds: float) -> object:
-        attempt.close()
+    def timeout(seconds: float) -> asyncio.Timeout:
         asked.append(seconds)
-        await asyncio.sleep(seconds)
-        raise TimeoutError
+        return asyncio.timeout_at(loop.time() + seconds)
+
+    async def dead(*_: object) -> None:
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(names, "_look_up", many)
-    monkeypatch.setattr(asyncio, "wait_for", wait_for)
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+    monkeypatch.setattr(_Attempt, "_open", dead)
     host = Host("many.test", 25)
     ground = Ground("mx.moxy.test", Sweeper(), loop, connect=0.1, connect_total=0.25)
     pool = Pool(host, ground, Settings())

@@ -66,7 +66,13 @@ class _Attempt:
         host, ground, settings = self.host, self.ground, self.settings
         upstream = Upstream(host, ground, self.owner)
         try:
-            transport = await asyncio.wait_for(self._open(upstream, address), _patience(ground, self.deadline))
+            async with asyncio.timeout(
+                _patience(ground, self.deadline)
+            ):  # `wait_for` of 3.11 may swallow a cancellation
+                transport = await self._open(upstream, address)
+        except asyncio.CancelledError:
+            upstream.lose(replies.DESTINATION_LOST)
+            raise
         except (OSError, TimeoutError) as error:
             ground.complain("not_connected", destination=str(host), address=address, reason=explain(error))
             return replies.TLS_FAILED if is_tls(error) else None

@@ -30,7 +30,7 @@ from structlog import get_logger
 
 from moxy.mail import Host
 from moxy.outbound.settings import Settings
-from moxy.smtp.extension import EIGHT_BIT, FOR_ALL, FOR_ANY, NEEDED, Extensions
+from moxy.smtp.extension import ALWAYS, EIGHT_BIT, FOR_ALL, FOR_ANY, NEEDED, Extensions
 
 KNOWN: Final = 1024
 """Hosts remembered."""
@@ -170,7 +170,7 @@ class Profile:
         if self._known:
             having = [known.has for known in self._known.values()]
             offered = FOR_ALL.intersection(*having) | FOR_ANY.intersection(frozenset().union(*having))
-            offered = frozenset(word for word in offered if NEEDED.get(word, word) in offered | {"CHUNKING"})
+            offered = frozenset(word for word in offered if NEEDED.get(word, word) in offered | ALWAYS)
         if offered != self.offered:
             before, self.offered = self.offered, offered
             if self.changed is not None:
