@@ -110,6 +110,7 @@ _LMTP_OUT_OF_ORDER: Final[dict[State, Reply]] = {**_OUT_OF_ORDER, State.GREETED:
 _OVER_ANYWAY: Final = frozenset({EndOfData, EndOfChunk, LastChunk})
 """Moves the state even if it is refused: the end of data ends the transaction (§4.1.1.4), that of a chunk the chunk."""
 
+
 class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
