@@ -67,7 +67,7 @@ async def the_end_is_found_wherever_the_stream_is_cut() -> None:
             assert (await client.ask("DATA")).startswith("354")
             (connection,) = relay.service.connections
             client.write(wire[:place])
-            while connection._octets < place:
+            while connection._pace.octets < place:
                 await asyncio.sleep(0)
             client.write(wire[place:])
             assert (await client.reply()).startswith("250")

@@ -112,9 +112,7 @@ async def all_attempts_to_connect_share_one_budget() -> None:
             assert two.talks
 
 
-@trap(
-    39, ONE, "the pace is not judged", "inbound.connection:ClientConnection._judge_pace", lambda _: lambda *_: None
-)  # fmt: skip
+@trap(39, ONE, "the pace is not judged", "inbound.pace:Pace.judge", lambda _: lambda *_, **__: None)
 async def who_trickles_is_sent_away() -> None:
     """Content that comes an octet at a time does not reset the clock: after a minute below 500 octets a second it is
     421, and the destination has no message."""
@@ -127,7 +125,7 @@ async def who_trickles_is_sent_away() -> None:
         assert (await client.ask("DATA")).startswith("354")
         (connection,) = relay.service.connections
         client.write(b"x" * 100)
-        await until(lambda: connection._octets >= 100, "the octets")
+        await until(lambda: connection._pace.octets >= 100, "the octets")
         relay.pass_time(61)
         assert (await client.reply()).startswith("421 4.4.2")
         await until(lambda: destination.talks[0].over, "the destination's connection to end")

@@ -177,9 +177,9 @@ async def test_chunks_have_to_keep_the_pace_of_content(chunk: bytes, seconds: in
         destination.answers[Phase.EHLO] = CHUNKING
         await client.begin(["a@one.test"])
         assert (await client.ask("BDAT 0")).startswith("250")
-        arrived = only(relay)._octets + len(chunk)
+        arrived = only(relay)._pace.octets + len(chunk)
         client.write(chunk)
-        await until(lambda: only(relay)._octets == arrived, "the chunk")
+        await until(lambda: only(relay)._pace.octets == arrived, "the chunk")
         relay.pass_time(seconds)
         while (words := await client.reply()).startswith("250"):
             pass
@@ -226,11 +226,11 @@ async def a_large_message_in_one_chunk_through_a_slow_destination() -> None:
         ((upstream,),) = [pool._open for pool in relay.pools]
         assert upstream._transport is not None
         waiting = upstream._transport.get_write_buffer_size() + upstream._sender.gathered
-        before = connection._octets
+        before = connection._pace.octets
         assert waiting <= 2 * WRITE_AHEAD + 524_288
         for _ in range(20):
             await asyncio.sleep(0)
-        assert connection._octets == before < size
+        assert connection._pace.octets == before < size
         destination.open[0].transport.resume_reading()
         assert (await client.reply()).startswith("250 2.0.0 taken")
         assert destination.ends_of_data == 1
@@ -257,11 +257,11 @@ async def a_large_message_through_a_slow_destination() -> None:
         ((upstream,),) = [pool._open for pool in relay.pools]
         assert upstream._transport is not None
         waiting = upstream._transport.get_write_buffer_size()
-        before = connection._octets
+        before = connection._pace.octets
         assert WRITE_AHEAD <= waiting <= WRITE_AHEAD + 524_288
         for _ in range(20):
             await asyncio.sleep(0)
-        assert connection._octets == before < size
+        assert connection._pace.octets == before < size
         relay.pass_time(119)  # not the client's fault
         destination.talks[0].transport.resume_reading()
         assert (await client.reply()).startswith("250")

@@ -421,7 +421,7 @@ def test_a_client_is_not_read_while_a_destination_is_full(tmp_path, on) -> None:
                 if not only(relay)._reading:
                     break
             assert not only(relay)._reading
-            assert only(relay)._octets < 20_000_000 + WRITE_AHEAD
+            assert only(relay)._pace.octets < 20_000_000 + WRITE_AHEAD
             destination.talks[0].transport.resume_reading()
             client.write(b".\r\n")
             assert await client.reply() == TAKEN

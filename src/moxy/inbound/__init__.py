@@ -2,7 +2,8 @@
 
 service       what a listener is made of: settings and the parts it works with; its open connections
 proxied       a connection from a proxy, until its PROXY header has come
-connection    ClientConnection: octets, pace, deadlines; tlsconnection, the same where there is TLS
+connection    ClientConnection: octets and deadlines; tlsconnection, the same where there is TLS
+pace          Pace: how fast content comes, and how long it may take
 answering     a verb on the way to its reply
 arrival       who the client is: by its connection, and as a trusted proxy says
 conversation  Conversation: one method a verb, each giving one reply

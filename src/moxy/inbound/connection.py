@@ -21,6 +21,7 @@ from moxy.delivery import Flow
 from moxy.inbound.answering import Answering
 from moxy.inbound.arrival import arrived, heed_header
 from moxy.inbound.conversation import VERBS, Conversation
+from moxy.inbound.pace import Pace
 from moxy.inbound.service import Service
 from moxy.mail import Session
 from moxy.mail.client import ClientPattern, any_matches
@@ -39,8 +40,6 @@ EVENTS_AT_ONCE: Final = 64
 UNREAD_LIMIT: Final = 65_536
 """Octets a client may send ahead of our answers before we stop reading."""
 
-MINUTE: Final = 60.0
-
 FIRST_LOOK: Final = 0.04
 """Seconds after both halves are closed until we ask whether the client has what we sent: before what is in doubt is
 written (`moxy.ledger.shared.NOTE_SECONDS`).
@@ -56,9 +55,9 @@ class ClientConnection(asyncio.Protocol):
     """One client's connection, from accept to close."""
 
     __slots__ = (
-        "_block_deadline", "_closing", "_content_deadline", "_conversation", "_flow", "_gone_by", "_half_closed",
-        "_held_up", "_leaving", "_lmtp", "_looked", "_loop", "_octets", "_octets_before", "_pumping", "_reading",
-        "_receiver", "_service", "_transport", "_writable", "_xclient_from", "_yielded", "deadline", "header",
+        "_closing", "_conversation", "_flow", "_gone_by", "_half_closed", "_leaving", "_lmtp", "_loop", "_pace",
+        "_pumping", "_reading", "_receiver", "_service", "_transport", "_writable", "_xclient_from", "_yielded",
+        "deadline", "header",
     )  # fmt: skip
 
     _gone_by: float
@@ -89,11 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = False
         self._leaving = False  # is the session to end when its transaction has?
         self._half_closed = False
-        self._octets = 0  # of content, since DATA
-        self._octets_before = 0  # the same, when we last looked at the pace
-        self._held_up = False  # did we stop reading since then?
-        self._looked = 0.0
-        self._content_deadline = self._block_deadline = NEVER
+        self._pace: Pace | None = None  # while a client owes us content
         self.deadline = NEVER
 
     # -- from the transport
@@ -121,7 +116,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._conversation.unconfirmed is not None:
             self._look_for_receipt()
-        self._octets += len(data)
+        if self._pace is not None:
+            self._pace.octets += len(data)
         self._receiver.receive(data)
         self._pump()
 
@@ -237,16 +233,19 @@ class ClientConnection(asyncio.Protocol):
             return
         state = receiver.state
         if receiver.waiting:
-            self.deadline = self._content_deadline = NEVER  # the client waits for us
+            self.deadline = NEVER  # the client waits for us
+            self._pace = None
             if receiver.unread > UNREAD_LIMIT:
                 self._control_reading()
         elif self._leaving or self._half_closed:
             self._leave()
         elif state >= _CHUNKS:
-            self._await_content()
+            if self._pace is None:
+                self._pace = Pace(self._service.patience, self._loop.time())
+                self.deadline = self._pace.deadline
         elif state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
             self.deadline = self._loop.time() + self._service.patience.command
-            self._content_deadline = NEVER
+            self._pace = None
         if not self._reading:
             self._control_reading()
 
@@ -299,53 +298,25 @@ class ClientConnection(asyncio.Protocol):
         if blocked is self._reading and not self._closing:
             self._reading = not blocked
             if blocked:
-                self._held_up = True
+                if self._pace is not None:
+                    self._pace.held_up = True
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
 
-    # -- time
-
-    def _await_content(self) -> None:
-        """The clocks of a message start with its 354, or its first chunk; they go on between two chunks."""
-        if self._content_deadline != NEVER:
-            return
-        now, patience = self._loop.time(), self._service.patience
-        self._octets = self._octets_before = 0
-        self._held_up = False
-        self._looked = now
-        self._content_deadline = now + patience.content
-        self._block_deadline = now + patience.block
-        self.deadline = now + min(MINUTE, patience.block, patience.content)
-
     def expire(self, now: float) -> None:
-        """The sweeper found our deadline passed: judge the pace of the content, or end the session."""
+        """The sweeper found our deadline passed: judge the pace of content, or end the session."""
         self._look_for_receipt()
         if self._closing and self._conversation.unconfirmed is not None and now < self._gone_by:
             self._look_again()
         elif self._closing:
             self._transport.abort()
-        elif self._receiver.state >= _CHUNKS:
-            self._judge_pace(now)
-        else:
+        elif self._pace is None or self._receiver.state < _CHUNKS:
             self._close(replies.TIMEOUT)
-
-    def _judge_pace(self, now: float) -> None:
-        """Content may be slow, but neither stand still nor trickle (T39)."""
-        patience = self._service.patience
-        arrived = self._octets - self._octets_before
-        held_up = self._held_up or not self._reading
-        if arrived or held_up:
-            self._block_deadline = now + patience.block
-        if now >= self._content_deadline or now >= self._block_deadline:
-            self._close(replies.TIMEOUT)
-        elif arrived and not held_up and arrived < patience.minimum_rate * (now - self._looked):
-            self._close(replies.TOO_SLOW)
+        elif (reply := self._pace.judge(now, reading=self._reading)) is not None:
+            self._close(reply)
         else:
-            self._octets_before = self._octets
-            self._held_up = False
-            self._looked = now
-            self.deadline = min(now + MINUTE, self._block_deadline, self._content_deadline)
+            self.deadline = self._pace.deadline
 
     # -- the end
 
