@@ -508,9 +508,7 @@ async def test_we_wait_for_the_clients_own_end(tmp_path: Path) -> None:
         client.transport.pause_reading()
         client.write(b"QUIT\r\n")
         await until(lambda: connection._closing, "Moxy to be done")
-        assert not connection._transport.is_closing(), (
-            "or its close_notify would meet a closed socket"
-        )
+        assert not connection._transport.is_closing(), "or its close_notify would meet a closed socket"
         client.transport.resume_reading()
         await until(client.over.is_set, "the end")
 
