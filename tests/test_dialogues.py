@@ -168,7 +168,7 @@ def test_the_notation_is_read_as_described(tmp_path):
     assert [line.text for line in dialogue.lines] == [b"a\r\0\xff\\", b"", b"no end", b"(closes)"]
     assert [line.wire for line in dialogue.lines[:3]] == [b"a\r\0\xff\\\r\n", b"\r\n", b"no end"]
     assert [(speaker, len(lines)) for speaker, lines in dialogue.turns()] == [("C", 3), ("V2", 1)]
-    assert dialogue.lines[-1].place == "sample.txt:10"
+    assert dialogue.lines[-1].place == "sample.txt:11"
     assert dialogue.records == [("aborted", "U2")]
 
 

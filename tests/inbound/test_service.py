@@ -122,7 +122,7 @@ async def test_what_is_offered_can_change_and_each_kind_of_session_is_told() -> 
         plain, secured = Session("1", "192.0.2.1"), Session("2", "192.0.2.1", lmtp=True)
         secured.tls = True
         offered, reply = service.offer(plain)
-        assert offered == {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "PRDR"}
+        assert offered == {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "PRDR"}
         assert service.offer(plain)[1] is reply
         service.announce(frozenset({"DSN", "REQUIRETLS"}))
         offered, reply = service.offer(plain)

@@ -15,6 +15,7 @@ from support.outbound import LMTP, Outbound, recipients, running_outbound, texts
 from support.scenario import scenario, until
 
 ONE_BY_ONE = "250-destination.test\r\n250 CHUNKING"
+BINARY = f"{CHUNKING}".replace("250-PIPELINING", "250-BINARYMIME\r\n250-PIPELINING")
 PRDR = f"{CHUNKING}".replace("250-PIPELINING", "250-PRDR\r\n250-PIPELINING")
 
 
@@ -59,7 +60,7 @@ async def test_content_goes_by_bdat_where_it_is_offered_and_wished_for(wish, cam
 @scenario
 async def test_binary_content_goes_by_bdat_even_where_that_is_not_wished_for() -> None:
     async with running_destination() as destination, running_outbound(Settings(chunking="never")) as outbound:
-        destination.answers[Phase.EHLO] = CHUNKING
+        destination.answers[Phase.EHLO] = BINARY
         delivery = outbound.open(outbound.to(destination.port), body="BINARYMIME")
         await outbound.begin(delivery, recipients("a@one.test"), b"..\n\0\r\n..\r")
         delivery.breaks_off()
