@@ -143,6 +143,7 @@ PARSED = [
     (b"550 4.1.1 unknown\r\n", 550, "1.1", ("unknown",)),
     (b"450 5.1.1\r\n", 450, "1.1", ("",)),
     (b"250 5.0.0 fine\r\n", 250, "0.0", ("fine",)),
+    (b"550 2.1.1\tunknown\r\n", 550, "1.1", ("unknown",)),
     # no enhanced status codes
     (b"354 2.0.0 go\r\n", 354, "", ("2.0.0 go",)),
     (b"550 1.2.3 version\r\n", 550, "", ("1.2.3 version",)),

@@ -39,7 +39,7 @@ _CODES: Final = range(200, 600)
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]")
 _NOT_ASCII: Final = re.compile("[^\x00-\x7f]")
 _STATUS: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
-_ENHANCED_TEXT: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_ENHANCED_TEXT: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?:[ \t]|$)")  # a tab is mended to a blank
 
 # One line that is already what we would send: printable ASCII, within 512 octets, and no enhanced status code or one
 # that fits the code (RFC 2034 §4: there is none with 3xx). Its octets are kept, and its text is parsed when asked for.
