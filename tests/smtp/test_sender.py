@@ -372,6 +372,19 @@ def test_the_last_chunk_may_have_a_reply_for_each_recipient():
     assert len(take_replies(sender, b"353 each\r\n", OK, OK, OK)) == 4
 
 
+def test_a_verdict_in_the_middle_of_chunks_closes_them():
+    sender = in_chunks()
+    sender.gather(b"a\r\n")
+    assert [reply.code for reply in take_replies(sender, b"550 No\r\n")] == [550]
+    sender.chunk()
+    assert sender.take_output() == b""
+    sender.command(b"DATA")
+    take_replies(sender, GO_ON)
+    sender.content(b"b\r\n")
+    sender.end_of_data()
+    assert sender.take_output() == b"DATA\r\nb\r\n.\r\n"
+
+
 def test_after_chunks_content_may_go_by_data():
     sender = in_chunks()
     sender.end_of_data()

@@ -214,16 +214,20 @@ class Sender:
         """A reply that nothing was asked for: in content a verdict before the dot (T21), 421 at any time (T24)."""
         if not self.content_open and reply.code != CLOSING_CODE:
             raise ReplyError(f"the destination spoke unasked: {reply}")
-        self.content_open = False
+        self._close_content()
         return reply
+
+    def _close_content(self) -> None:
+        self.content_open = False
+        self._gathered = None
+        self.gathered = 0
 
     def _learn(self, verb: bytes, reply: Reply) -> None:
         if verb == b"DATA":
             self.content_open = reply.code == 354
         elif verb == _BDAT:
             if not reply.positive:
-                self.content_open = False
-                self._gathered = None
+                self._close_content()
         elif verb == _PRDR_DOT:
             if reply.code == PRDR_BEGINS.code:
                 self._awaited.extendleft([_DOT] * self._each)
