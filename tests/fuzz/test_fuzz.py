@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
-TARGETS = sorted(file for file in HERE.glob("*.py") if file.stem not in {"fuzzing", "test_fuzz"})
+TARGETS = sorted(file for file in HERE.glob("*.py") if file.stem not in {"fuzzing", "naive", "test_fuzz"})
 
 BROKEN = """
 from fuzzing import main
@@ -43,7 +43,7 @@ def test_nothing_is_found_in_a_short_run(target):
     assert finished.returncode == 0, finished.stderr
     cases = re.fullmatch(r"(\d+) cases\n", finished.stdout)
     assert cases
-    assert int(cases[1]) > 100
+    assert int(cases[1]) > 20  # few, but also on a busy machine
 
 
 def test_a_case_that_fails_can_be_seen_again(tmp_path):
