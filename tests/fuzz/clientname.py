@@ -29,6 +29,7 @@ def check_read(attributes: dict[str, str]) -> None:
         assert len(value) <= VALUE_LIMIT
         if value and name in ("ADDR", "DESTADDR"):
             assert str(ip_address(value)) == value
+            assert "%" not in value
         if value and name in ("PORT", "DESTPORT"):
             assert 0 <= int(value) <= 65535
     check_told(attributes)

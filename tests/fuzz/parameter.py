@@ -57,6 +57,7 @@ def case(random: Random) -> None:
             assert found.code in (501, 555)
         else:
             check(found, legal)
+            assert not text.isascii() or len(found) == len(text.decode().split())
     mail, rcpt = parse(b"MAIL FROM:<a@b.test>" + text), parse(b"RCPT TO:<a@b.test>" + text)
     assert isinstance(mail, Mail | Invalid)
     assert isinstance(rcpt, Rcpt | Invalid)

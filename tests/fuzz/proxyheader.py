@@ -65,6 +65,7 @@ def check_written(header: ProxyHeader) -> None:
 def check_header(header: ProxyHeader) -> None:
     for place, port in ((header.source, header.source_port), (header.destination, header.destination_port)):
         assert 0 <= port <= 65535
+        assert "%" not in place or place.startswith("/")
         assert not place or place.startswith("/") or str(ip_address(place)) == place
     texts = [header.authority]
     if header.tls is not None:

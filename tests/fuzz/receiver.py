@@ -66,6 +66,7 @@ HELLO = b"EHLO a.test\r\nLHLO a.test\r\n"
 RECIPIENTS = b"RCPT TO:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
 TRANSACTION = HELLO + b"MAIL FROM:<a@b.test>\r\n" + RECIPIENTS
 STARTS = [b"", HELLO, TRANSACTION, TRANSACTION + b"DATA\r\n"]
+STARTS += [TRANSACTION + b"RCPT TO:<a b>\r\nDATA\r\ntext\r\n.\r\n"]
 STARTS += [HELLO + b"MAIL FROM:<> BODY=BINARYMIME\r\n" + RECIPIENTS]
 COMMAND_LINE = 128
 SIZE = 500

@@ -48,11 +48,14 @@ def read(stream: list[bytes]) -> tuple[list[Reply], bool]:
     """The replies in it, and whether it then turned out to be none."""
     parser = ReplyParser()
     found: list[Reply] = []
+    last = b""  # line, of which the end has not come
     try:
         for piece in stream:
             parser.feed(piece)
             while (reply := parser.next()) is not None:
                 found.append(reply)
+            last = (last + piece).rpartition(b"\n")[2]
+            assert len(last) <= PARSED_LINE_LIMIT
             assert parser.pending <= PARSED_REPLY_LIMIT + PARSED_LINE_LIMIT + 4
     except ReplyError as error:
         told = str(error)

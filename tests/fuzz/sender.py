@@ -157,6 +157,8 @@ class Dialogue:
         most = len(self._verbs) + self._random.choice([0] * 9 + [1])  # one that nobody asked for
         answers = self._random.choices(ANSWERS, k=self._random.randint(0, most))
         stream = b"".join(answers) + (noise(self._random, WORDS, 3) if self._random.random() < 0.1 else b"")
+        if self._verbs == [b"STAR"] and self._random.random() < 0.5:
+            stream = b"220 go\r\n" + self._random.choice([b"", b"250 in clear\r\n", b"2"])
         for piece in pieces(self._random, stream):
             self.fed += piece
             self.sender.receive(piece)
@@ -195,7 +197,7 @@ class Dialogue:
             raise
         assert not self._verbs
         assert "PIPELINING" not in self.sender.extensions
-        assert not self.sender.extensions.mechanisms
+        assert not self.sender.extensions.words("AUTH")
 
     def _look_at_output(self) -> None:
         """What has left is the beginning of what was asked, and no more than may leave before it is answered."""
