@@ -116,7 +116,9 @@ def stream(random: Random) -> bytes:
         rest = noise(random, WORDS, 6)
         command, family = random.choice([0x20, 0x21]), random.choice([0, 0x11, 0x21, 0x31])
         return SIGNATURE + struct.pack("!BBH", command, family, max(0, len(rest) - random.randrange(3))) + rest
-    return random.choice([b"", b"PROXY TCP4 ", b"PROXY TCP6 ::1 ::1 "]) + noise(random, WORDS, 8)
+    return random.choice([b"", b"PROXY TCP4 ", b"PROXY TCP6 ::1 ::1 ", b"PROXY TCP6 ::1 fe80::1%eth0 1 2\r\n"]) + noise(
+        random, WORDS, 8
+    )
 
 
 def case(random: Random) -> None:
