@@ -40,7 +40,7 @@ def made_up(random: Random) -> ProxyHeader:
 
 
 def readable(header: ProxyHeader) -> ProxyHeader:
-    """What is left of it when it is written: no text that is too long."""
+    """What is left of it when it is written: no text that is too long, and no destination of nobody."""
 
     def short(text: str) -> str:
         return text if len(text.encode()) <= 255 else ""
@@ -48,6 +48,8 @@ def readable(header: ProxyHeader) -> ProxyHeader:
     tls = header.tls
     if tls is not None:
         tls = replace(tls, version=short(tls.version), cipher=short(tls.cipher), common_name=short(tls.common_name))
+    if not header.source:
+        header = replace(header, destination="")
     return replace(header, tls=tls, authority=short(header.authority))
 
 
