@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from moxy.delivery import Flow
 from moxy.outbound.chunks import UNANSWERED
@@ -12,7 +13,9 @@ from moxy.outbound.upstream import STALLED, WRITE_AHEAD
 from moxy.smtp import replies
 from support.destination import CHUNKING, Act, Answer, Destination, Phase, running_destination
 from support.outbound import LMTP, Outbound, recipients, running_outbound, texts
+from support.relay import route, running_relay
 from support.scenario import scenario, until
+from support.smtpclient import connected
 
 ONE_BY_ONE = "250-destination.test\r\n250 CHUNKING"
 BINARY = f"{CHUNKING}".replace("250-PIPELINING", "250-BINARYMIME\r\n250-PIPELINING")
@@ -284,3 +287,51 @@ async def test_a_connection_given_up_between_chunks_is_closed_without_a_last_one
         delivery.abort()
         await until(lambda: not destination.open, "the connection to be closed")
         assert chunks(destination) == ["BDAT 6"]
+
+
+@scenario
+async def test_who_waits_for_several_chunks_of_which_one_is_refused_goes_on_once() -> None:
+    async with running_destination() as destination, running_relay(route(destination.port)) as relay:
+        destination.answers[Phase.EHLO] = CHUNKING
+        destination.answers[Phase.CHUNK] = Act.SILENCE
+        with capture_logs() as logs:
+            async with connected(relay.port) as client:
+                for line in ("MAIL FROM:<s@client.test>", "RCPT TO:<a@one.test>"):
+                    await client.ask(line)
+                for number in range(3):
+                    client.write(b"BDAT 6\r\ntext\r\n")
+                    assert (await client.reply()).startswith("250")
+                    await destination.reached("BDAT", number + 1)
+                client.write(b"BDAT 0 LAST\r\n")
+                (connection,) = relay.service.connections
+                await until(lambda: connection._receiver.waiting, "the last chunk")
+                destination.open[0].act("552 5.3.4 too much")
+                assert await client.reply() == "552 5.3.4 too much"
+        assert not [log for log in logs if log["event"] == "bug"]
+        assert not destination.ends_of_data
+
+
+@scenario
+async def test_a_refused_chunk_takes_no_verdict_from_another_destination() -> None:
+    async with (
+        running_destination() as one,
+        running_destination() as other,
+        running_relay({"one.test": route(one.port), "two.test": route(other.port)}) as relay,
+    ):
+        one.answers[Phase.EHLO] = PRDR
+        one.answers[Phase.CHUNK] = Act.SILENCE
+        other.answers[Phase.FINAL] = Act.SILENCE
+        async with connected(relay.port) as client:
+            for line in ("MAIL FROM:<s@client.test> PRDR", "RCPT TO:<a@one.test>", "RCPT TO:<b@two.test>"):
+                await client.ask(line)
+            for number in range(2):
+                client.write(b"BDAT 6\r\ntext\r\n")
+                assert (await client.reply()).startswith("250")
+                await one.reached("BDAT", number + 1)
+            client.write(b"BDAT 0 LAST\r\n")
+            await until(lambda: other.silences, "the other one's dot")
+            one.open[0].act("552 5.3.4 too much")
+            await until(lambda: not one.open, "the connection to be closed")
+            other.release("250 2.0.0 taken")
+            said = [await client.reply() for _ in range(4)]
+            assert [reply[:3] for reply in said] == ["353", "552", "250", "250"]

@@ -66,7 +66,8 @@ class Chunks:
         if self._settled is None:
             self._send()
         elif not self._due:
-            self._settled.set(None)
+            settled, self._settled = self._settled, None  # once: to lose the connection answers all that are due
+            settled.set(None)
 
     def _go_on(self) -> None:
         if self._full:
