@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Session(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.happened: list[Any] = []
+        self.answer: Callable[[bytes], None] = lambda data: None
 
     def secured(self, facts: Any) -> None:
         self.happened.append(facts.version)
@@ -70,6 +72,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.happened.append(data)
+        self.answer(data)
 
     def eof_received(self) -> bool:
         self.happened.append("eof")
@@ -204,6 +207,26 @@ def test_a_record_that_is_none_ends_the_connection_behind_what_came_before(wire:
     assert wire.raw.done == ["close"]
     wire.raw.protocol.connection_lost(None)
     assert wire.session.happened == [b"good", ("lost", None)]
+
+
+def test_what_came_before_a_record_that_is_none_may_be_answered(wire: Wire) -> None:
+    wire.session.answer = lambda data: wire.transport.write(b"answer")
+    wire.client.write(b"good")
+    wire.raw.protocol.data_received(wire.outgoing.read() + b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    assert wire.session.happened == [b"good"]
+    assert wire.raw.done == ["close"]
+
+
+def test_nothing_is_kept_of_what_comes_behind_the_peer_s_end(wire: Wire) -> None:
+    wire.session.keeps = True
+    with contextlib.suppress(ssl.SSLError):
+        wire.client.unwrap()
+    wire.pass_on()
+    wire.raw.protocol.data_received(b"x" * 100_000)
+    assert wire.transport._incoming.pending == 0
+    assert wire.session.happened == ["eof"]
+    wire.transport.write(b"still here")
+    assert wire.raw.sent
 
 
 def test_a_lost_connection_lets_go_of_its_protocol(wire: Wire) -> None:

@@ -75,8 +75,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # -- for the transport we are a protocol
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt, and hand on what comes of it."""
-        if self._done:
+        """Decrypt, and hand on what comes of it. Behind a close_notify OpenSSL reads no more, and would keep it all."""
+        if self._done or self._input_over:
             return
         self._incoming.write(data)
         if self._owner is not None and not self._shake_hands(self._owner):
@@ -194,11 +194,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             ended = True
         except ssl.SSLError:  # no TLS any more: somebody has changed what was sent, or made it up
             broken = True
+        if broken:  # before they are answered: OpenSSL writes no more, either
+            self._fail("")
         if pieces and self._protocol is not None:
             self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if broken:
-            self._fail("")
-        elif ended and not self._done and not self._input_over and not self._end_input():
+        if ended and not self._done and not self._input_over and not self._end_input():
             self.close()
 
     def _end_input(self) -> bool:
