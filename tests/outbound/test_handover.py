@@ -243,6 +243,25 @@ async def test_the_header_goes_before_everything_and_greetings_come_after(versio
 
 
 @scenario
+async def test_whom_a_proxy_names_anew_is_not_sent_for_under_the_name_before() -> None:
+    settings = Settings(identity="xclient")
+    names = ["LOGIN=ann", "LOGIN=bob", "NAME=spike.test", "DESTADDR=192.0.2.25"]
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), settings=settings, xclient_from=["127.0.0.1"]) as relay,
+        connected(relay.port) as client,
+    ):
+        destination.answers[Phase.EHLO] = EHLO + ANNOUNCED
+        for named in names:
+            assert (await client.ask(f"XCLIENT {named}")).startswith("220")
+            await client.ask("EHLO client.test")
+            for _ in range(2):
+                assert (await client.deliver(["a@one.test"])).startswith("250")
+        commands = destination.commands("XCLIENT")
+        assert [named for named, command in zip(names, commands, strict=True) if named not in command] == []
+
+
+@scenario
 async def test_lmtp_knows_xclient_too() -> None:
     settings = Settings(protocol="lmtp", identity="xclient")
     async with running_destination(lmtp=True) as destination, running_outbound(settings) as outbound:

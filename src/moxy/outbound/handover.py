@@ -32,7 +32,9 @@ def facts(settings: Settings, session: Session) -> Facts | None:
     """What a connection that is made for this session now stands for; None where it may serve anybody."""
     if settings.identity not in PERSONAL:
         return None
-    return session.client, session.client_port, session.hello, session.extended, session.tls
+    name, login = session.told.get("NAME", ""), session.told.get("LOGIN", "")
+    known = session.client, session.client_port, session.hello, session.extended, session.tls
+    return *known, session.server(), name, login
 
 
 def header(settings: Settings, session: Session) -> bytes:

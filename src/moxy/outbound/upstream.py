@@ -33,8 +33,10 @@ WRITE_AHEAD: Final = 262_144
 STALLED: Final = 120.0
 """Seconds a destination may stay full by default: at less than 2 KB/s. The client would wait three minutes (T37)."""
 
-Facts = tuple[str, int, str, bool, bool]
-"""A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS."""
+Facts = tuple[str, int, str, bool, bool, tuple[str, int], str, str]
+"""A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS; where it
+has connected to, and what a trusted proxy has said are its NAME and LOGIN.
+"""
 
 log = get_logger("moxy.outbound")
 
