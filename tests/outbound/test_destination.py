@@ -196,3 +196,23 @@ async def test_a_sessions_own_connection_is_renewed_after_its_transactions() -> 
         for _ in range(4):
             assert (await client.deliver(["a@one.test"])).startswith("250")
         assert len(destination.commands("EHLO")) == 2
+
+
+@scenario
+async def test_a_late_copy_takes_no_connection_from_the_session() -> None:
+    async with (
+        running_destination() as destination,
+        running_destination() as copy,
+        running_relay(route(destination.port, copies=(copy.port,)), settings=SESSION) as relay,
+    ):
+        copy.answers[Phase.FINAL] = Act.SILENCE
+        async with connected(relay.port) as client:
+            assert (await client.deliver(["a@one.test"])).startswith("250")
+            await until(lambda: copy.silences, "the copy's dot")
+            for line in ("MAIL FROM:<s@client.test>", "RCPT TO:<a@one.test>"):
+                await client.ask(line)
+            await copy.reached("RCPT", 2)
+            await client.ask("RSET")
+            copy.talks[0].release("250 2.0.0 taken at last")
+            await until(lambda: len(copy.open) == 1, "the first connection to end")
+        await until(lambda: not copy.open, "the second one to end with its client")

@@ -96,9 +96,10 @@ class SmtpDestination:
             self._pools[upstream.host].give_back(upstream, clean=clean)
             return
         upstream.lend(None)
-        left = self._leased.get(session.id) is not upstream
-        if left or upstream.in_content or upstream.spent:
-            self._leased.pop(session.id, None)
+        kept = self._leased.get(session.id) is upstream  # another one may be by now
+        if not kept or upstream.in_content or upstream.spent:
+            if kept:
+                del self._leased[session.id]
             upstream.quit()
         elif not clean:
             upstream.request((b"RSET",), self.ground.reply, lambda answers: self._judge_reset(upstream, answers[0]))
