@@ -214,9 +214,12 @@ async def test_a_mechanism_that_is_too_weak_is_followed_by_the_next(answer: str)
         assert [line.split(" ")[1] for line in destination.commands("AUTH")] == ["CRAM-MD5", "PLAIN"]
 
 
+@pytest.mark.parametrize(
+    "repeated", [SECRET, encoded(SECRET), f"AUTH PLAIN {encoded(f'{chr(0)}{USER}{chr(0)}{SECRET}')}"]
+)
 @scenario
-async def test_a_server_that_repeats_the_secret_is_not_quoted() -> None:
-    reason, _ = await refusal([f"535 5.7.8 {SECRET} is wrong"], "PLAIN")
+async def test_a_server_that_repeats_the_secret_is_not_quoted(repeated: str) -> None:
+    reason, _ = await refusal([f"535 5.7.8 {repeated} is wrong"], "PLAIN")
     assert reason == "535 5.7.8"
 
 

@@ -92,6 +92,9 @@ def _why_none(login: Login, offered: frozenset[str]) -> str:
 
 
 def _without_secret(reply: Reply, login: Login) -> str:
-    """What the server says, unless it repeats what only it should know."""
+    """What the server says, unless it repeats what only it should know: as it is, or as it stood on our line."""
     text = str(reply)
-    return text if login.secret not in text else f"{reply.code} {reply.enhanced}".rstrip()
+    secret = login.secret.encode()
+    sent = (sasl.response(secret), sasl.response(sasl.plain(login.user, login.secret)))
+    repeated = login.secret in text or any(line.decode() in text for line in sent)
+    return f"{reply.code} {reply.enhanced}".rstrip() if repeated else text

@@ -99,10 +99,14 @@ class _Said:
         return self._answers.pop(0)
 
 
-def _plain(user: str, secret: str, nonce: str) -> Machine:
+def plain(user: str, secret: str) -> bytes:
     """RFC 4616 §2: no other identity to act for, ours, the secret."""
+    return b"\0".join([b"", prepared(user).encode(), prepared(secret).encode()])
+
+
+def _plain(user: str, secret: str, nonce: str) -> Machine:
     del nonce
-    return _Said(b"\0".join([b"", prepared(user).encode(), prepared(secret).encode()]))
+    return _Said(plain(user, secret))
 
 
 def _login(user: str, secret: str, nonce: str) -> Machine:
