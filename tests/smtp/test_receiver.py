@@ -558,6 +558,16 @@ def test_a_chunk_out_of_order_is_read_into_nothing_and_refused(before, stream, c
         assert receiver.state is state
 
 
+@pytest.mark.parametrize("before", [b"", HELLO])
+def test_a_chunk_out_of_order_that_no_message_could_have_ends_the_session(before):
+    receiver = Receiver(size=10)
+    drive(receiver, [before])
+    receiver.take_output()
+    events = drive(receiver, [bdat(b"x" * 10), b"BDAT 11\r\nNOOP\r\n"])
+    assert [type(event) for event in events] == [Invalid, Invalid]
+    assert codes(receiver.take_output()) == [503, 421]
+
+
 def test_after_rset_a_message_in_chunks_begins_afresh():
     events, given_codes = play(OPEN + bdat(b"bad\n") + b"RSET\r\n" + MAIL + RCPT + last(b".good\r\n"))
     assert events[-2:] == [Content(b"..good\r\n"), LastChunk(7)]

@@ -45,6 +45,7 @@ DECIDED = {
     "DESTINATION_GARBLED": "451 4.5.0",
     "CHUNK_OK": "250 2.0.0",
     "BAD_CHUNK": "421 4.5.4",
+    "CHUNK_TOO_BIG": "421 4.5.1",
     "BDAT_OR_RSET": "503 5.5.1",
     "BINARY_BY_BDAT": "503 5.5.1",
     "NO_LAST_LINE_END": "554 5.6.0",

@@ -206,7 +206,7 @@ class Receiver:
         following = TRANSITIONS[self.state].get(type(command))
         if following is None:
             following = self.state
-            if type(command) is Bdat:
+            if type(command) is Bdat and not 0 < self._size < command.octets:
                 return self._swallow(command)
             command = self._without_a_row(command)
         command.following = following
@@ -292,6 +292,8 @@ class Receiver:
         """What becomes of a command that the table does not have in this state."""
         if type(command) is Invalid:
             return command
+        if type(command) is Bdat:
+            return Invalid(replies.CHUNK_TOO_BIG)
         if type(command) is not StartTls or self.state is not State.READY:
             return Invalid(self._out_of_order(command))
         return Invalid(replies.BEHIND_STARTTLS) if self.unread else command

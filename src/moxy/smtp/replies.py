@@ -76,6 +76,7 @@ TIMEOUT: Final = Reply(CLOSING_CODE, "4.2", "Waited too long for you")  # RFC 53
 TOO_SLOW: Final = Reply(CLOSING_CODE, "4.2", "The message comes too slowly")  # RFC 5321 §4.5.3.2; T39
 WRONG_PROTOCOL: Final = Reply(CLOSING_CODE, "7.0", "This is a mail server, not a web server")  # RFC 5321 §7.8
 BEHIND_STARTTLS: Final = Reply(CLOSING_CODE, "7.0", "Nothing may follow STARTTLS but TLS")  # RFC 3207 §4.2, §6; T32
+CHUNK_TOO_BIG: Final = Reply(CLOSING_CODE, "5.1", "BDAT is out of order, and too big to be read into nothing")  # T13
 BAD_CHUNK: Final = Reply(CLOSING_CODE, "5.4", "BDAT needs a size, or nobody knows what follows")  # RFC 3030 §2
 
 # Commands ill-formed
