@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxy.smtp.reply import Reply, ReplyError
-from moxy.smtp.sender import Sender
+from moxy.smtp.sender import PIECES, Sender
 from support.cutting import cut, cut_places, every_cut, octets
 
 GREETING = b"220 mx.test ESMTP\r\n"
@@ -552,3 +552,15 @@ def test_mechanisms_are_read_from_the_announcement():
     sender = met(b"250-mx.test\r\n250-AUTH=LOGIN\r\n250 auth scram-sha-256 Plain\r\n")
     assert sender.extensions.words("AUTH") == {"SCRAM-SHA-256", "PLAIN"}
     assert met().extensions.words("AUTH") == frozenset()
+
+
+def test_a_chunk_gathered_in_small_pieces_takes_no_more_memory_than_its_octets():
+    sender = Sender()
+    sender.receive(b"220 destination.test\r\n")
+    sender.next_reply()
+    sender.begin_chunks()
+    for _ in range(10_000):
+        sender.gather(b"xy")
+    assert len(sender._gathered or ()) <= PIECES
+    sender.chunk()
+    assert sender.take_output() == b"BDAT 20000\r\n" + b"xy" * 10_000

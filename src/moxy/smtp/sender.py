@@ -46,6 +46,9 @@ _PRDR_DOT: Final = b".PRDR"
 _TELLING: Final = frozenset({b"EHLO", b"LHLO", b"DATA", _BDAT, _PRDR_DOT})
 """Commands whose replies change what may be said next."""
 
+PIECES: Final = 256
+"""In how many pieces a chunk is gathered before they are joined: a small one takes twenty times its octets."""
+
 GREETING: Final = b"220?"
 """What we wait for before anything was asked; no command has this name."""
 
@@ -155,6 +158,8 @@ class Sender:
         plain = self._unstuffer.feed(block)
         if plain:
             self._gathered.append(plain)
+            if len(self._gathered) > PIECES:
+                self._gathered = [b"".join(self._gathered)]
             self.gathered += len(plain)
 
     def chunk(self) -> None:
