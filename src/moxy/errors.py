@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class MoxyError(Exception):
@@ -11,6 +12,14 @@ class MoxyError(Exception):
 
 class TemporaryFailure(MoxyError):  # noqa: N818 - named as what it is on the wire, a transient failure
     """A question could not be answered now: not "no", but "don't know". On the wire it becomes a 4xx (contract T49)."""
+
+
+class UnusableFile(MoxyError):  # noqa: N818 - named as what it is
+    """A `file` cannot be read."""
+
+    def __init__(self, file: Path | str, why: str) -> None:
+        super().__init__(f"{file} {why}")
+        self.file = file
 
 
 @dataclass(frozen=True, slots=True)

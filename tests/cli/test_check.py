@@ -195,39 +195,3 @@ def test_where_the_ledger_is_and_what_stands_in_its_way_is_told(directory: Path)
     assert note == f"note: ledger: 65534:65534 may not write in {directory}, so nothing is remembered"
     directory.chmod(0o777)
     assert told('path = "a.db"', "65534:65534")[1:] == []
-
-
-def test_certificates_and_secrets_are_read(tmp_path: Path) -> None:
-    config = tmp_path / "moxy.toml"
-    config.write_text(
-        '[delivery]\ntls = "verified"\ntls_ca = "ca.pem"\n[destination.alpha]\nhosts = ["a"]\ntls = "none"\n'
-        f'auth_user = "moxy"\nauth_secret = "file:{tmp_path}/secret"\n'
-    )
-    (tmp_path / "ca.pem").write_text("junk")
-    result = CliRunner().invoke(check, ["-c", str(config)])
-    assert result.exit_code == 1
-    assert result.stderr.splitlines() == [
-        f"[delivery]: {tmp_path}/ca.pem holds no certificate in PEM form",
-        f"[destination.alpha]: {tmp_path}/secret cannot be read: No such file or directory",
-    ]
-
-
-def test_who_else_may_get_to_know_a_password_is_noted(tmp_path: Path) -> None:
-    config = tmp_path / "moxy.toml"
-    keys = f'auth_user = "moxy"\nauth_secret = "file:{tmp_path}/secret"\n'
-    config.write_text(f'hostname = "a.b"\n[destination.alpha]\nhosts = ["a"]\n{keys}')
-    (tmp_path / "secret").write_text("hunter2\n")
-    (tmp_path / "secret").chmod(0o644)
-    result = CliRunner().invoke(check, ["-c", str(config)])
-    notes = [line for line in result.output.splitlines() if line.startswith("note: destination alpha")]
-    assert notes == [
-        f"note: destination alpha: every user of this machine can read file:{tmp_path}/secret",
-        (
-            "note: destination alpha: whoever stands between may be told the password; `verified` for `tls`, or other "
-            "mechanisms, prevent it"
-        ),
-    ]
-    assert "hunter2" not in result.output
-    (tmp_path / "secret").chmod(0o600)
-    config.write_text(f'hostname = "a.b"\n[destination.alpha]\nhosts = ["a"]\ntls = "verified"\n{keys}')
-    assert "destination alpha" not in CliRunner().invoke(check, ["-c", str(config)]).output

@@ -10,7 +10,7 @@ from moxy.config.load import loads
 from moxy.config.schema import Config
 from moxy.errors import ConfigError
 from moxy.outbound.settings import Login, Settings
-from moxy.process.destinations import build_settings, security_problems
+from moxy.process.destinations import build_settings, mistakes
 from support.certificates import authority, issue
 
 
@@ -97,7 +97,7 @@ def test_what_is_inherited_and_means_nothing_here_is_left_alone(directory: Path)
     assert (encryption.client.trust.authorities, encryption.client.trust.pins) == (None, frozenset())
 
 
-def test_every_file_that_cannot_be_used_is_told_with_its_section(directory: Path) -> None:
+def test_every_file_that_cannot_be_used_is_told_with_its_key(directory: Path) -> None:
     config = load(
         directory,
         """
@@ -112,10 +112,11 @@ def test_every_file_that_cannot_be_used_is_told_with_its_section(directory: Path
         """,
     )
     told = [
-        f"[delivery]: {directory}/missing.pem cannot be read: No such file or directory",
-        "[destination.a]: there is no variable MOXY_NOT_THERE in the environment",
+        f"delivery.tls_ca: {directory}/missing.pem cannot be read: No such file or directory",
+        "destination.a.auth_secret: there is no variable MOXY_NOT_THERE in the environment",
     ]
-    assert [str(problem) for problem in security_problems(config)] == told
-    with pytest.raises(ConfigError):
+    assert list(mistakes(config)) == [("delivery", "tls_ca"), ("destination", "a", "auth_secret")]
+    with pytest.raises(ConfigError) as raised:
         build_settings(config)
-    assert security_problems(load(directory, SECTIONS)) == []
+    assert str(raised.value).splitlines() == told
+    assert mistakes(load(directory, SECTIONS)) == {}

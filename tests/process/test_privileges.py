@@ -78,6 +78,21 @@ def test_a_running_moxy_has_nothing_left_of_root(directory):
             assert int(fields[capabilities], 16) == 0
 
 
+@needs_root
+def test_who_may_not_read_a_file_is_told_what_to_do(directory):
+    path, missing = directory / "secret", directory / "missing"
+    path.touch(0o600)
+    assert privileges.remedy(path, UNPRIVILEGED) == ""
+
+    def check():
+        told = f"{path}: {UNPRIVILEGED} may not read it, and must: `chown {UNPRIVILEGED} {path}`"
+        assert privileges.remedy(path, UNPRIVILEGED) == told
+        assert privileges.remedy(path, "") == ""
+        assert privileges.remedy(missing, UNPRIVILEGED) == ""
+
+    as_unprivileged(check)
+
+
 def test_there_is_no_way_back():
     def check():
         for become in (os.setuid, os.seteuid, os.setgid, os.setegid):

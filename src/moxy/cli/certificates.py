@@ -11,7 +11,7 @@ from moxy.config.listeners import Certificate as Section
 from moxy.config.load import place_of
 from moxy.config.schema import Config
 from moxy.errors import MoxyError, Problem
-from moxy.process.privileges import identity, may_read
+from moxy.process.privileges import identity, may_read, unreadable
 
 SOON: Final = timedelta(days=14)
 """A certificate that ends earlier should have been renewed: those of Let's Encrypt are, 30 days before."""
@@ -41,7 +41,7 @@ def _mistakes(section: Section, runas: str) -> Iterator[tuple[Path | None, str]]
         yield error.file, str(error)
         return
     for path in dict.fromkeys((section.chain, key)):
-        yield from ((path, message) for message in _hidden(path, runas))
+        yield from ((path, message) for message in hidden(path, runas))
 
 
 def _mistakes_of_authorities(path: Path, runas: str) -> Iterator[str]:
@@ -52,14 +52,14 @@ def _mistakes_of_authorities(path: Path, runas: str) -> Iterator[str]:
     except CertificateError as error:
         yield str(error)
     else:
-        yield from _hidden(path, runas)
+        yield from hidden(path, runas)
 
 
-def _hidden(path: Path, runas: str) -> Iterator[str]:
+def hidden(path: Path, runas: str) -> Iterator[str]:
     """Where root asks, what it may read the user that Moxy becomes may not."""
     try:
         if runas and not may_read(path, identity(runas)):
-            yield f"{path}: {runas} may not read it, and must, since it is read again when it changes"
+            yield unreadable(path, runas)
     except MoxyError:  # there is no such user: that is told elsewhere
         return
 

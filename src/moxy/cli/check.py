@@ -4,7 +4,7 @@ is wrong is told at once.
 Exit status: 0, Moxy can start with it; 1, it cannot.
 
 Bugs: it does not ask the machine whether ports are to be had, nor whether the user that Moxy becomes may read the
-tables and secrets; the start tells.
+tables; the start tells.
 """
 
 from __future__ import annotations
@@ -18,24 +18,22 @@ import click
 from moxy.accounting.linereader import LineReader
 from moxy.accounting.textformat import WORDS, unknown_words
 from moxy.cli.certificates import certificate_lines, certificate_notes, certificate_problems
+from moxy.cli.destinations import dangers, destination_problems
 from moxy.cli.probing import probed
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.logs import DaemonLog, FileLog, LineLog, Log, NoLog, TotalsLog
 from moxy.config.routes import DbmRoutes, NodbRoutes, Routes
-from moxy.config.schema import Config, Delivery
+from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
 from moxy.gdbm import LibraryMissing
 from moxy.gdbm.library import library
-from moxy.process.credentials import is_for_all
-from moxy.process.destinations import security_problems
 from moxy.process.privileges import identity, may_write
 from moxy.process.tables import named_tables
 from moxy.routes import RouteTable
 from moxy.routes.dbm import DbmTable, entry_problems
 from moxy.routes.file import FileTable
 from moxy.routes.wording import nearest
-from moxy.smtp.sasl import PLAINTEXT
 
 _ENCRYPTED: Final = {"none": "", "starttls": ", STARTTLS", "implicit": ", TLS"}
 
@@ -50,8 +48,8 @@ def check(context: click.Context, file: Path | None, *, probe: bool) -> None:
         path = file or find_config()
         config = load(path)
         tables = named_tables(config)
-        problems = [*table_problems(config), *machine_problems(config, path), *security_problems(config)]
-        problems += certificate_problems(config, path)
+        problems = [*table_problems(config), *machine_problems(config, path)]
+        problems += [*destination_problems(config, path), *certificate_problems(config, path)]
     except ConfigError as error:
         problems = error.problems
     if problems:
@@ -162,7 +160,7 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
         if isinstance(log, LineLog):
             yield from (f"log {name}: {text}" for text in _doubts(log))
     for title, name in {"delivery": "", **{f"destination {name}": name for name in config.destination}}.items():
-        yield from (f"{title}: {text}" for text in _dangers(config.connection_settings(name)))
+        yield from (f"{title}: {text}" for text in dangers(config.connection_settings(name)))
     yield from certificate_notes(config)
     if config.ledger.hours and config.ledger.path is not None:
         yield from _obstacles(config.ledger.path.parent, config.runas)
@@ -178,17 +176,6 @@ def _believed(config: Config) -> Iterator[str]:
     for pattern in proxies:
         if pattern in config.relay.allow_from:
             yield f"the proxy {pattern} may relay itself; where it names no client, who comes through it may, too"
-
-
-def _dangers(section: Delivery) -> Iterator[str]:
-    """Who else may get to know a password."""
-    if not section.auth_user or section.auth_secret is None:
-        return
-    if is_for_all(section.auth_secret):
-        yield f"every user of this machine can read {section.auth_secret}"
-    judged = section.tls == "verified" or (section.tls == "required" and section.tls_fingerprints)
-    if not judged and not PLAINTEXT.isdisjoint(section.auth_mechanisms):
-        yield "whoever stands between may be told the password; `verified` for `tls`, or other mechanisms, prevent it"
 
 
 def _obstacles(directory: Path, runas: str) -> Iterator[str]:

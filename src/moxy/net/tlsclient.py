@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from moxy.errors import MoxyError
+from moxy.errors import MoxyError, UnusableFile
 
 REMEMBERED: Final = 1000
 """Hosts whose last session is kept, some 15 KiB each."""
@@ -232,9 +232,9 @@ def _trust(context: ssl.SSLContext, authorities: Path | None) -> None:
     try:
         context.load_verify_locations(cafile=authorities)
     except ssl.SSLError:
-        raise MoxyError(f"{authorities} holds no certificate in PEM form") from None
+        raise UnusableFile(authorities, "holds no certificate in PEM form") from None
     except OSError as error:
-        raise MoxyError(f"{authorities} cannot be read: {error.strerror}") from None
+        raise UnusableFile(authorities, f"cannot be read: {error.strerror}") from None
 
 
 def _load_own(context: ssl.SSLContext, chain: Path, key: Path | None) -> None:

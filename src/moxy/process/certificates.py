@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moxy.config.schema import Config
 from moxy.errors import ConfigError, MoxyError, Problem
+from moxy.process.privileges import remedy
 
 if TYPE_CHECKING:
     from moxy.net.certificate import Certificate
@@ -53,7 +54,7 @@ def used_certificates(config: Config) -> dict[str, Certificate]:
     names = {name for section in listeners for name in section.certificates or config.certificate}
     if not names:
         return {}
-    from moxy.net.certificate import Certificate
+    from moxy.net.certificate import Certificate, CertificateError
 
     authorities = {section.client_ca for section in listeners}
     certificates, problems = {}, []
@@ -61,8 +62,9 @@ def used_certificates(config: Config) -> dict[str, Certificate]:
         if name in names:
             try:
                 certificates[name] = Certificate(name, section.chain, section.key or section.chain, authorities)
-            except MoxyError as error:
-                problems.append(Problem(f"[certificate.{name}]", 0, "", str(error)))
+            except CertificateError as error:
+                message = remedy(error.file, config.runas) if error.file else ""
+                problems.append(Problem(f"[certificate.{name}]", 0, "", message or str(error)))
     if problems:
         raise ConfigError(problems)
     return certificates

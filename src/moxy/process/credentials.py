@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from moxy.config.values import SecretPlace
-from moxy.errors import MoxyError
+from moxy.errors import MoxyError, UnusableFile
 
 OCTETS: Final = 1024
 """The longest secret. AUTH sends it on one line of at most 12,288 octets (RFC 4954 §4)."""
@@ -49,7 +49,7 @@ def _from_file(path: str) -> bytes:
                 raise MoxyError(f"{path} is no regular file")
             return file.read(OCTETS + 3)
     except OSError as error:
-        raise MoxyError(f"{path} cannot be read: {error.strerror}") from None
+        raise UnusableFile(path, f"cannot be read: {error.strerror}") from None
 
 
 def _from_environment(name: str) -> bytes:

@@ -69,6 +69,18 @@ def may_read(path: Path, user: Identity) -> bool:
     return all(_permissions(place, user) & wanted for place, wanted in places)
 
 
+def remedy(path: Path | str, runas: str) -> str:
+    """What is to be done where we, who have become `runas`, may not read a file that is there; "" if it is not that."""
+    if runas and os.access(path, os.F_OK) and not os.access(path, os.R_OK):
+        return unreadable(path, runas)
+    return ""
+
+
+def unreadable(path: Path | str, runas: str) -> str:
+    """That `runas` may not read a file, and what is to be done."""
+    return f"{path}: {runas} may not read it, and must: `chown {runas} {path}`"
+
+
 def _permissions(path: Path, user: Identity) -> int:
     status = path.stat()
     shift = 6 if status.st_uid == user.uid else 3 if status.st_gid == user.gid else 0
