@@ -39,7 +39,24 @@ def test_it_tells_what_is_offered_and_who_keeps_the_rest_from_being_offered(tmp_
     assert "offered to clients: 8BITMIME SMTPUTF8" in lines
     assert f"DSN is not offered: {two.address} lacks it" in lines
     assert "REQUIRETLS is not offered: no destination has it over verified TLS" in lines
-    assert any(line.startswith(f"{nobody} was not reached, and does not count: 451 4.4.1") for line in lines)
+    assert any(line.startswith(f"{nobody} was not reached: ") for line in lines)
+
+
+def test_who_cannot_be_asked_is_told_with_the_true_reason(tmp_path, destinations):
+    one, two = destinations
+    for destination in destinations:
+        destination.answers[Phase.EHLO] = "250-x.test\r\n250-AUTH PLAIN\r\n250 DSN"
+    (tmp_path / "secret").write_text("wrong\n")
+    login = f'auth_user = "moxy"\nauth_secret = "file:{tmp_path}/secret"\nauth_in_clear = true\n'
+    sections = (
+        f'[destination.a]\nhosts = ["{one.address}"]\ntls = "none"\n{login}'
+        f'[destination.b]\nhosts = ["{two.address}"]\ntls = "required"\n'
+        f'[destination.c]\nhosts = ["{two.address}"]\ntls = "none"\n{login}'
+    )
+    lines = probed(tmp_path, sections)
+    assert any(line.startswith(f"{one.address} does not let us in: 5") for line in lines)
+    assert f"{two.address} offers no TLS" in lines
+    assert any(line.startswith(f"{two.address} does not let us in: 5") for line in lines)
 
 
 def test_without_destinations_it_tells_that_nothing_is_known(tmp_path):

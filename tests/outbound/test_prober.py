@@ -148,7 +148,7 @@ async def test_who_cannot_be_reached_does_not_count_and_is_tried_again_after_lon
             await here.after(LONGEST_PAUSE_SECONDS)
             assert len(destination.talks) == tries + 1
         assert here.profile.offered == {"8BITMIME"}
-        assert list(here.prober.unreached) == [destination.address]
+        assert [host for host, _ in here.prober.unreached] == [destination.address]
         above_debug = [entry["event"] for entry in logged if entry["log_level"] != "debug"]
         assert above_debug == ["destination_not_probed"]
         destination.answers[Phase.GREETING] = "220 destination.test"

@@ -49,5 +49,6 @@ def _told(outbound: Outbound) -> Iterator[str]:
     for keyword in OFFERED:
         if reason := profile.why_not(keyword):
             yield f"{keyword} is not offered: {reason}"
-    for host, reason in outbound.prober.unreached.items():
-        yield f"{host} was not reached, and does not count: {reason}"
+    for host, reason in dict.fromkeys(outbound.prober.unreached):
+        words = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in reason)
+        yield f"{host} {words}"

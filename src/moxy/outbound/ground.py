@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from structlog import get_logger
 
@@ -14,6 +15,17 @@ from moxy.net.overhearing import Overhear, unheard
 from moxy.outbound.profile import Profile
 
 log = get_logger("moxy.outbound")
+
+_OBJECTIONS: Final = {
+    "name_not_resolved": "was not found: {reason}",
+    "not_connected": "was not reached: {reason}",
+    "destination_refuses_sessions": "refuses sessions: {reply}",
+    "tls_not_offered": "offers no TLS",
+    "tls_refused": "does not begin TLS: {reply}",
+    "tls_failed": "is not safe: {reason}",
+    "not_let_in": "does not let us in: {reason}",
+}
+"""What keeps a probe from its end, in words that go on from the host's name."""
 
 
 @dataclass(slots=True)
@@ -50,6 +62,13 @@ class Ground:
     probing: bool = False
     """Is a connection only made to learn of them? Then it is no matter for a warning that there is none."""
 
+    objection: str = field(default="", compare=False)
+    """The last reason why a probe got no further; it goes on from the host's name."""
+
     def complain(self, event: str, **facts: object) -> None:
         """Tell the operator that a connection cannot be had as it should be."""
-        (log.debug if self.probing else log.warning)(event, **facts)
+        if self.probing:
+            self.objection = _OBJECTIONS[event].format_map(facts)
+            log.debug(event, **facts)
+        else:
+            log.warning(event, **facts)

@@ -136,14 +136,15 @@ class Pool:
             self._probe.cancel()
         return taken < self.settings.connections
 
-    async def probe(self) -> Reply | None:
-        """Connect to learn what the host offers (`Ground.profile`). A reply tells why that could not be.
+    async def probe(self) -> str:
+        """Connect to learn what the host offers (`Ground.profile`). Returns why that could not be, in words that go on
+        from its name; or "".
 
-        None also where mail has all connections that there may be, or needs the probe's own: it learns as well. Once
+        That also where mail has all connections that there may be, or needs the probe's own: it learns as well. Once
         made, the connection is kept for mail, unless each client has one of its own.
         """
         if self._probe is not None or len(self._open) + len(self._connecting) >= self.settings.connections:
-            return None
+            return ""
         # Without a client there is nobody to speak for by XCLIENT; all other identities can do without.
         settings = replace(self.settings, identity="header") if self.settings.identity == "xclient" else self.settings
         ground = replace(self._ground, probing=True)
@@ -155,15 +156,15 @@ class Pool:
             self._probe = None
             task.cancel()
         if task.cancelled():
-            return None
+            return ""
         result = self._take_in(task.result())
         if isinstance(result, Reply):
-            return result
+            return ground.objection or f"was not reached: {result}"
         if self.settings.lease == "session":
             result.quit()
         else:
             self._keep(result)
-        return None
+        return ""
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Upstream | None:
         """Wait in the room: for a connection, or for room to make one (None; also when time runs out)."""

@@ -27,7 +27,6 @@ from moxy.mail import Route
 from moxy.outbound.directory import SmtpDirectory
 from moxy.outbound.pool import Pool
 from moxy.outbound.profile import Place, Profile
-from moxy.smtp.reply import Reply
 
 MOST: Final = 256
 TOGETHER: Final = 1024
@@ -109,9 +108,11 @@ class Prober:
             task.cancel()
 
     @property
-    def unreached(self) -> dict[str, str]:
-        """Hosts that could not be reached when they were tried last, and why."""
-        return {place[1]: task.unreached for place, task in self._places.items() if task.unreached}
+    def unreached(self) -> list[tuple[str, str]]:
+        """Hosts that could not be asked when they were tried last, and why, in words that go on from the name. One with
+        several settings is there for each.
+        """
+        return [(place[1], task.unreached) for place, task in self._places.items() if task.unreached]
 
     def _look(self) -> None:
         """Which hosts are there now?"""
@@ -168,10 +169,10 @@ class Prober:
 
     async def _probe(self, place: Place, task: _Task) -> None:
         pool = next(pool for pool in self._pools(task.route) if pool.place == place)
-        refusal = await pool.probe()
+        objection = await pool.probe()
         now = self._profile.clock()
-        if refusal is not None:
-            self._put_off(place, task, refusal, now)
+        if objection:
+            self._put_off(place, task, objection, now)
             return
         if task.unreached:
             log.info("destination_probed", destination=place[1])
@@ -180,9 +181,9 @@ class Prober:
             self._profile.forget(place)
 
     @staticmethod
-    def _put_off(place: Place, task: _Task, refusal: Reply, now: float) -> None:
+    def _put_off(place: Place, task: _Task, objection: str, now: float) -> None:
         if not task.unreached:
-            log.info("destination_not_probed", destination=place[1], reason=str(refusal))
-        task.unreached = str(refusal)
+            log.info("destination_not_probed", destination=place[1], reason=objection)
+        task.unreached = objection
         task.due = now + task.pause
         task.pause = min(2 * task.pause, LONGEST_PAUSE_SECONDS)
