@@ -78,3 +78,41 @@ def test_who_else_may_get_to_know_a_password_is_noted(tmp_path: Path) -> None:
     (tmp_path / "secret").chmod(0o600)
     config.write_text(f'hostname = "a.b"\n[destination.alpha]\nhosts = ["a"]\ntls = "verified"\n{keys}')
     assert "destination alpha" not in CliRunner().invoke(check, ["-c", str(config)]).output
+
+
+def noted(directory: Path, keys: str) -> list[str]:
+    config = directory / "moxy.toml"
+    (directory / "secret").write_text("hunter2\n")
+    (directory / "secret").chmod(0o600)
+    login = f'auth_user = "moxy"\nauth_secret = "file:{directory}/secret"\n'
+    config.write_text(f'hostname = "mx.test"\n[destination.alpha]\n{login}{keys}\n')
+    result = CliRunner().invoke(check, ["-c", str(config)])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    return [line.removeprefix("note: destination alpha: ") for line in lines if "destination alpha" in line]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (
+            'hosts = ["a"]\ntls = "none"',
+            [
+                (
+                    "PLAIN and LOGIN are not used in clear; mail goes only if the server offers SCRAM-SHA-256 or "
+                    "CRAM-MD5 (`auth_in_clear`)"
+                )
+            ],
+        ),
+        (
+            'hosts = ["a"]\ntls = "none"\nauth_in_clear = true',
+            ["whoever stands between may be told the password; `verified` for `tls`, or other mechanisms, prevent it"],
+        ),
+        ('hosts = ["a"]\ntls = "none"\nauth_mechanisms = ["CRAM-MD5"]', []),
+        ('hosts = ["unix:/run/a"]\ntls = "none"', []),
+        ('hosts = ["unix:/run/a"]\ntls = "verified"', ["a Unix socket stays without TLS"]),
+        ('hosts = ["unix:/run/a"]\ntls_implicit = true', ["a Unix socket stays without TLS"]),
+    ],
+)
+def test_what_a_destination_may_get_to_know_is_noted(directory: Path, keys: str, told: list[str]) -> None:
+    assert noted(directory, keys) == told

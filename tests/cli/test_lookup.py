@@ -144,6 +144,10 @@ def test_every_identity_has_its_words():
             'auth_user = "moxy"\nauth_secret = "env:NOT_ASKED_FOR"\nauth_mechanisms = ["CRAM-MD5", "PLAIN"]',
             "TLS where it is offered, not verified; AUTH as moxy by CRAM-MD5, PLAIN",
         ),
+        (
+            'tls = "none"\nauth_user = "moxy"\nauth_secret = "env:NOT_ASKED_FOR"',
+            "in clear; AUTH as moxy by SCRAM-SHA-256, CRAM-MD5",
+        ),
     ],
 )
 def test_the_plan_for_encryption_and_authentication_is_told(ask, keys, plan):

@@ -18,7 +18,7 @@ import click
 from moxy.accounting.linereader import LineReader
 from moxy.accounting.textformat import WORDS, unknown_words
 from moxy.cli.certificates import certificate_lines, certificate_notes, certificate_problems
-from moxy.cli.destinations import dangers, destination_problems
+from moxy.cli.destinations import destination_problems, doubts
 from moxy.cli.probing import probed
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
@@ -159,8 +159,7 @@ def notes(config: Config, tables: Mapping[str, RouteTable]) -> Iterator[str]:
     for name, log in config.log.items():
         if isinstance(log, LineLog):
             yield from (f"log {name}: {text}" for text in _doubts(log))
-    for title, name in {"delivery": "", **{f"destination {name}": name for name in config.destination}}.items():
-        yield from (f"{title}: {text}" for text in dangers(config.connection_settings(name)))
+    yield from doubts(config)
     yield from certificate_notes(config)
     if config.ledger.hours and config.ledger.path is not None:
         yield from _obstacles(config.ledger.path.parent, config.runas)

@@ -20,7 +20,7 @@ from moxy.cli.arguments import checked
 from moxy.config.kinds import Foreign
 from moxy.config.load import find_config, load
 from moxy.config.schema import Config
-from moxy.config.security import Security
+from moxy.config.security import Security, usable
 from moxy.errors import MoxyError
 from moxy.mail.route import Route
 from moxy.process.tables import build_relay, named_tables
@@ -131,7 +131,7 @@ def describe(finding: Finding, config: Config) -> list[str]:
 
 def security(section: Security, *, local: bool) -> str:
     """How connections are encrypted and who we are on them; `local`: all are to Unix sockets."""
-    return _encryption(section, local=local) + _login(section)
+    return _encryption(section, local=local) + _login(section, local=local)
 
 
 def _encryption(section: Security, *, local: bool) -> str:
@@ -147,5 +147,7 @@ def _encryption(section: Security, *, local: bool) -> str:
     return f"{begins} where it is offered, not verified"
 
 
-def _login(section: Security) -> str:
-    return f"; AUTH as {section.auth_user} by {', '.join(section.auth_mechanisms)}" if section.auth_user else ""
+def _login(section: Security, *, local: bool) -> str:
+    if not section.auth_user:
+        return ""
+    return f"; AUTH as {section.auth_user} by {', '.join(usable(section, local=local)) or 'nothing that is safe here'}"

@@ -133,6 +133,12 @@ class OwnSecurity(Section):
     """As in `[delivery]`."""
 
 
+def usable(section: Security, *, local: bool) -> tuple[Mechanism, ...]:
+    """The mechanisms that may come to be used, where all servers are on Unix sockets (`local`) or not."""
+    refused = PLAINTEXT if section.tls == "none" and not section.auth_in_clear and not local else ()
+    return tuple(mechanism for mechanism in section.auth_mechanisms if mechanism not in refused)
+
+
 def check(own: Security | OwnSecurity, result: Security, certificates: Collection[str], *path: str) -> None:
     """Refuse what contradicts itself among the keys that a section sets, with what it leaves out as in `result`.
 
