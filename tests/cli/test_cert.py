@@ -98,3 +98,17 @@ def test_a_name_is_written_as_certificates_have_it(text: str, name: str) -> None
 @pytest.mark.parametrize("text", ["", "a..b", "[192.0.2.1]", "*", "a b", "a.*.b", "../x"])
 def test_what_is_no_host_name_is_a_mistake(text: str) -> None:
     assert run(text).exit_code == 2
+
+
+def test_a_wrong_owner_is_told_as_the_option_that_it_is(tmp_path: Path) -> None:
+    result = run("mx.example.org", "-o", tmp_path / "mx", "--owner", "no-such-user")
+    assert result.exit_code == 2
+    assert "'--owner': there is no user `no-such-user`" in result.stderr
+    assert "runas" not in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_told_that_moxy_must_be_able_to_read_the_key(tmp_path: Path) -> None:
+    told = f"Moxy's user must be able to read the key: `chown USER {tmp_path}/mx.key` (or `--owner USER`)."
+    assert run("mx.example.org", "-o", tmp_path / "mx").stderr == f"{told}\n"
+    assert run("mx.example.org", "-o", tmp_path / "nx", "--owner", "nobody").stderr == ""

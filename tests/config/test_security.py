@@ -96,7 +96,7 @@ DESTINATION = '[destination.a]\nhosts = ["a"]\n'
         ('tls_nam = "x"', "tls_nam", "did you mean `tls_name`?"),
         ('auth_user = "x"', "auth_user", "`auth_secret` must tell where the password stands"),
         ('auth_secret = "env:X"', "auth_secret", "`auth_user` must tell whose password it is"),
-        ('auth_user = "x"\nauth_secret = "file:relative"', "auth_secret", "expected `file:/path` or `env:NAME`"),
+        ('auth_user = "x"\nauth_secret = "file:relative"', "auth_secret", 'expected an absolute path behind "file:"'),
         ('auth_user = "x"\nauth_secret = 5', "auth_secret", "expected `file:/path` or `env:NAME`"),
         ("auth_mechanisms = []", "auth_mechanisms", "expected at least one entry"),
         ('auth_mechanisms = ["PLAN"]', "auth_mechanisms", "did you mean `PLAIN`?"),

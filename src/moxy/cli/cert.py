@@ -29,6 +29,9 @@ NEXT = """\
   tls = "starttls"
 """
 
+UNOWNED = "Moxy's user must be able to read the key: `chown USER {key}` (or `--owner USER`)."
+"""For root, who alone can read it now."""
+
 
 def host_name(text: str) -> str:
     """A host name, or `*.` and one. Raises ValueError."""
@@ -46,7 +49,14 @@ def _each(context: click.Context, parameter: click.Parameter, texts: tuple[str, 
         raise click.BadParameter(str(error), context, parameter) from None
 
 
-@click.command("cert")
+def _owner(text: str) -> Identity:
+    try:
+        return identity(text)
+    except MoxyError as error:
+        raise ValueError(str(error).removeprefix("runas: ")) from None
+
+
+@click.command("cert", short_help="Make a self-signed certificate.")
 @click.argument("names", nargs=-1, metavar="[NAME]...", callback=_each)
 @click.option(
     "-o",
@@ -56,7 +66,7 @@ def _each(context: click.Context, parameter: click.Parameter, texts: tuple[str, 
     help="Write PATH.pem and PATH.key; else they are called as the first NAME.",
 )
 @click.option("--days", default=397, type=click.IntRange(1, 3650), show_default=True, help="How long it is valid.")
-@click.option("--owner", callback=checked(identity), metavar="USER[:GROUP]", help="Whom to give the files, as root.")
+@click.option("--owner", callback=checked(_owner), metavar="USER[:GROUP]", help="Whom to give the files, as root.")
 def cert(names: tuple[str, ...], output: Path | None, days: int, owner: Identity | None) -> None:
     """Make a self-signed certificate for host NAMEs, else for this machine's.
 
@@ -75,6 +85,8 @@ def cert(names: tuple[str, ...], output: Path | None, days: int, owner: Identity
         raise
     section = names[0].removeprefix("*.").partition(".")[0]
     click.echo(NEXT.format(chain=chain, key=key, names=", ".join(names), until=until, section=section), nl=False)
+    if owner is None and os.geteuid() == 0:
+        click.echo(UNOWNED.format(key=key), err=True)
 
 
 def _write(path: Path, octets: bytes, mode: int, owner: Identity | None) -> None:

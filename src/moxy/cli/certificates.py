@@ -25,7 +25,7 @@ def certificate_problems(config: Config, file: Path) -> Iterator[Problem]:
             word, line = place_of(("certificate", name, key), file)
             yield Problem(str(file), line, word, message)
     for name, listener in config.listener.items():
-        if listener.client_ca is not None and listener.tls != "none":
+        if listener.client_ca is not None:
             for message in _mistakes_of_authorities(listener.client_ca, config.runas):
                 word, line = place_of(("listener", name, "client_ca"), file)
                 yield Problem(str(file), line, word, message)

@@ -115,7 +115,7 @@ def _own_name() -> str:
     "--ca",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="With --tls: the server must show a certificate of an authority in FILE (PEM). Else any will do.",
+    help="With --tls: the server must show a certificate for HOST, of an authority in FILE (PEM). Else any will do.",
 )
 @click.option("--lmtp", is_flag=True, help="Speak LMTP.")
 @click.option(

@@ -37,6 +37,10 @@ _TEXTS: Final = {
 }
 
 
+_MEANT: Final = {"auth_password": "auth_secret"}
+"""Words that no key is like, and the key that they mean."""
+
+
 def complaints(errors: Iterable[ErrorDetails]) -> Iterator[tuple[KeyPath, str]]:
     """For each of pydantic's errors, the path in the file's own terms and the message."""
     for error in errors:
@@ -73,7 +77,7 @@ def _message(error: ErrorDetails) -> str:
 
 
 def _unknown_key(word: str, legal: list[str]) -> str:
-    return f"unknown key {shown(word)}" + (nearest(word, legal) or f"; expected {listed(legal)}")
+    return f"unknown key {shown(word)}" + (nearest(_MEANT.get(word, word), legal) or f"; expected {listed(legal)}")
 
 
 def _one_of(legal: list[str], found: object) -> str:

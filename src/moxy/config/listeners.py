@@ -42,7 +42,7 @@ class Listener(Section):
     they have given an address they are that client.
     """
 
-    tls: Literal["none", "starttls", "implicit"] = "none"
+    tls: Literal["none", "starttls", "implicit"] = Field(default="none", examples=["starttls"])
     """How connections are encrypted: `starttls` offers it, and the client decides (RFC 3207); `implicit` begins with
     the first octet, as on port 465 (RFC 8314); `none` does not offer it. At least TLS 1.2. Not on Unix sockets, which
     stay as with `none`.
@@ -72,6 +72,13 @@ class Listener(Section):
     def _unix_sockets_have_no_tls(self) -> "Listener":
         if self.tls != "none" and all(endpoint.local for endpoint in self.listen):
             raise contradiction("there is no TLS on Unix sockets, and this listener has no other", "tls")
+        return self
+
+    @model_validator(mode="after")
+    def _without_tls_nothing_is_shown(self) -> "Listener":
+        for key in ("certificates", "client_ca"):
+            if self.tls == "none" and getattr(self, key):
+                raise contradiction("nothing is encrypted here, for `tls` is `none`", key)
         return self
 
 

@@ -86,8 +86,8 @@ class Delivery(Security):
     identity: Identity = "header"
     """How destinations hear who the client is: by the trace field (`header`); that and `xforward`, with each message,
     for their logs; as if the client itself had connected (`xclient`, or a PROXY header: `proxy-v1`, `proxy-v2`); by its
-    name in EHLO alone (`helo`); or not at all (`none`). The last but one four need a connection for each client, so
-    `lease` is `session` with them. docs/identity.md has what each needs at the destination.
+    name in EHLO alone (`helo`); or not at all (`none`). `xclient`, `proxy-v1`, `proxy-v2` and `helo` need a connection
+    for each client, so `lease` is `session` with them. docs/identity.md has what each needs at the destination.
     """
     chunking: Chunking = "as-received"
     """When content goes by BDAT to a destination that offers CHUNKING (RFC 3030): `as-received`, that is when it came

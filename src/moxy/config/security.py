@@ -60,8 +60,8 @@ class Security(Section):
     """
 
     tls_implicit: Flag = False
-    """Whether TLS begins with the connection, as on port 465 (RFC 8314), and not with STARTTLS. It is never in clear
-    then: `opportunistic` is `required`.
+    """Whether TLS begins with the connection, as on port 465 (RFC 8314), and not with STARTTLS. With it
+    `opportunistic` means `required`, and `none` is an error.
     """
 
     tls_ca: File | None = Field(default=None, examples=["/etc/moxy/ca.pem"])
@@ -84,7 +84,7 @@ class Security(Section):
 
     auth_user: Line = Field(default="", examples=["moxy"])
     """Who we are to a server that wants to know (AUTH, RFC 4954). No mail is sent to one that does not let us in (451).
-    Empty: nobody in particular.
+    Its reason is in the operator's log (`not_let_in`). Empty: nobody in particular.
     """
 
     auth_secret: Secret | None = Field(default=None, examples=[SecretPlace("file", "/etc/moxy/secret")])
@@ -93,7 +93,9 @@ class Security(Section):
     """
 
     auth_mechanisms: Mechanisms = Field(default=tuple(MECHANISMS))  # type: ignore[arg-type]
-    """What may be used, of which the first that the server offers is."""
+    """What may be used; the first in this list that the server offers is taken. `PLAIN` and `LOGIN` only inside TLS,
+    unless `auth_in_clear`.
+    """
 
     auth_in_clear: Flag = False
     """Whether `PLAIN` and `LOGIN`, which tell the password itself, may be used where nothing is encrypted."""

@@ -153,6 +153,8 @@ def secret(value: object) -> SecretPlace:
     """Where a secret stands. What was found is never shown: it may be the secret."""
     text = value.strip() if isinstance(value, str) else ""
     match = _SECRET.fullmatch(text)
+    if match is None and text.startswith("file:") and not text.startswith("file:/"):
+        raise ValueError('expected an absolute path behind "file:"')
     if match is None:
         raise ValueError(f"expected {EXPECTED_PLACE}")
     return SecretPlace(match[1] or match[3], match[2] or match[4])
