@@ -126,8 +126,8 @@ async def test_what_is_offered_can_change_and_each_kind_of_session_is_told() -> 
         assert service.offer(plain)[1] is reply
         service.announce(frozenset({"DSN", "REQUIRETLS"}))
         offered, reply = service.offer(plain)
-        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "PRDR", "DSN"}
-        assert reply.lines[1:6] == ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "PRDR", "DSN")
+        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "CHUNKING", "PRDR", "DSN"}
+        assert reply.lines[1:7] == ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "CHUNKING", "PRDR", "DSN")
         offered, reply = service.offer(secured)
-        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "DSN", "REQUIRETLS"}
+        assert offered == {"PIPELINING", "SIZE", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN", "REQUIRETLS"}
         assert "REQUIRETLS" in reply.lines
