@@ -220,7 +220,8 @@ def test_chunks_are_stuffed_and_counted_wherever_they_are_cut(content, chunk_pla
     assert b"".join(passed) == Stuffer().feed(content)
     assert reader.octets == len(content)
     assert reader.whole_lines is (not content or content.endswith(b"\r\n"))
-    assert all(block[-1:] != b"\r" for block in passed[:-1]), "a CR that may not be bare"
+    if b"\r\r" not in content:
+        assert all(block[-1:] != b"\r" for block in passed[:-1]), "a CR whose LF may have been still to come"
 
 
 @given(plain_contents, cut_places, cut_places)

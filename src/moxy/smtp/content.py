@@ -167,7 +167,8 @@ class _Replacer:
         tail = self._tail
         if len(block) > 1 and block[0] not in _INSIDE:
             self._tail = block[-2:]
-            return block.replace(self.found, self.replacement)  # no copy where nothing is found
+            parts = block.split(self.found)  # `replace` takes twice as long where it finds something
+            return self.replacement.join(parts) if len(parts) > 1 else block
         if not block:
             return block
         joined = tail + block
