@@ -83,6 +83,7 @@ _NOT_SHOWN = """\
   from here. (What ends without having read its octets resets the connection, and that is seen.)
 - Moxy itself being killed: `tests/ledger` kills a worker that writes, and reads what it leaves.
 - Real programs: `tests/interop` has Postfix, Exim and Dovecot on both sides.
+- Content by BDAT, and TLS: T12 to T15 and T32 to T34 of [conformance.md](conformance.md).
 """
 
 
