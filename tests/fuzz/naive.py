@@ -66,6 +66,8 @@ class NaiveReceiver:
         if self._may(command):
             return command
         if isinstance(command, Bdat):
+            if command.octets > self._size:
+                return Invalid(replies.CHUNK_TOO_BIG)
             self._place += command.octets
         return Invalid(self._out_of_order(command))
 
