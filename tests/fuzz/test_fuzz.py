@@ -43,7 +43,7 @@ def test_nothing_is_found_in_a_short_run(target):
     assert finished.returncode == 0, finished.stderr
     cases = re.fullmatch(r"(\d+) cases\n", finished.stdout)
     assert cases
-    assert int(cases[1]) > 20  # few, but also on a busy machine
+    assert int(cases[1]) > 0  # on a busy machine it is no more than a few
 
 
 def test_a_case_that_fails_can_be_seen_again(tmp_path):
