@@ -25,6 +25,7 @@ from support.ports import LOOPBACK, free_port
 from support.postfix import PostfixClient
 from support.processes import require_program
 from support.smtpsink import SmtpSink
+from support.swaks import run_swaks
 
 pytestmark = pytest.mark.interop
 
@@ -226,3 +227,19 @@ def test_a_reload_takes_other_certificates_and_one_with_mistakes_changes_nothing
     stage.moxy.configuration.write_text(text.replace("mx.key", "third.key").replace("mx.pem", "third.pem"))
     os.kill(stage.moxy.pid, signal.SIGHUP)
     stage.moxy.wait_until(lambda: serial(stage.implicit) == new.certificate.serial_number, "the new certificate")
+
+
+@pytest.mark.parametrize("version", ["tlsv1_2", "tlsv1_3"])
+@pytest.mark.parametrize("way", ["--tls", "--tls-on-connect"])
+def test_swaks_encrypts(stage: Stage, way: str, version: str) -> None:
+    port = stage.implicit if way == "--tls-on-connect" else stage.moxy.port
+    verify = ["--tls-verify", "--tls-ca-path", str(stage.home / "authority.pem"), "--tls-sni", NAME]
+    dialogue = run_swaks(port, "--to", "ann@one.test", "--from", SENDER, way, "--tls-protocol", version, *verify)
+    assert f"TLS started with cipher {version.replace('tlsv1_', 'TLSv1.')}" in dialogue
+    assert stage.sink.count() == 1
+
+
+def test_swaks_with_a_certificate_of_its_own(stage: Stage) -> None:
+    chain, key = issue("client.test").write(stage.home, "client")
+    mine = ["--tls", "--tls-cert", str(chain), "--tls-key", str(key)]
+    assert "TLS local DN" in run_swaks(stage.moxy.port, "--to", "ann@one.test", "--from", SENDER, *mine)
