@@ -107,7 +107,7 @@ def play_by_hand(dialogue: Dialogue, cutter: Cutter) -> None:
         if answers and answers[-1].closes:
             assert by_hand.receiver.closed
     if not said[-1][0][0].closes:
-        assert not by_hand.receiver.awaited, "the script lacks a reply"
+        assert not by_hand.receiver.waiting, "the script lacks a reply"
 
 
 @pytest.fixture(params=DIALOGUES, ids=lambda dialogue: dialogue.name)

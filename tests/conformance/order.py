@@ -52,7 +52,7 @@ async def replies_leave_in_the_order_of_the_commands() -> None:
 
 def _when_all_is_answered(right: Any) -> Any:
     def settle(connection: Any) -> None:
-        if not connection._receiver.awaited:
+        if not connection._receiver.waiting:
             right(connection)
 
     return settle

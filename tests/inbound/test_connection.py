@@ -632,7 +632,7 @@ async def test_a_reset_upon_our_verdict_proves_nothing(tmp_path: Path, quit: byt
             client.write(quit)
             client.transport.pause_reading()
             here.one.release(TAKEN)
-            await until(lambda: here.one.messages and not only(here.relay)._receiver.awaited, "the verdict")
+            await until(lambda: here.one.messages and not only(here.relay)._receiver.waiting, "the verdict")
             client.reset()
         assert await open_entries(here) == [State.COMMITTED]
 

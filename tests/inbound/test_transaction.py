@@ -200,7 +200,7 @@ async def test_a_client_that_dies_during_the_lookup_leaves_no_connection() -> No
         async with connected(relay.port) as client:
             await client.ask("MAIL FROM:<s@client.test>")
             client.send("RCPT TO:<a@one.test>")
-            await until(lambda: any(c._receiver.awaited for c in relay.service.connections), "the lookup")
+            await until(lambda: any(c._receiver.waiting for c in relay.service.connections), "the lookup")
             client.reset()
         await until(lambda: not relay.service.connections, "Moxy to notice")
         table.found.set_result(None)

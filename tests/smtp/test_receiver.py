@@ -233,11 +233,11 @@ def test_recipients_wait_together_and_their_replies_leave_in_order():
     receiver.answer(third, Reply(250, "", "third"))
     receiver.answer(second, Reply(550, "", "second"))
     assert receiver.take_output() == b""
-    assert receiver.awaited == 3
+    assert len(receiver.waiting) == 3
     assert receiver.next_event() is None
     receiver.answer(first, Reply(250, "", "first"))
     assert receiver.take_output() == b"250 first\r\n550 second\r\n250 third\r\n"
-    assert receiver.awaited == 0
+    assert not receiver.waiting
     assert isinstance(receiver.next_event(), Data)
 
 
@@ -295,7 +295,7 @@ def test_no_more_recipients_wait_than_the_limit():
     waiting = []
     while (command := receiver.next_event()) is not None:
         waiting.append(command)
-    assert len(waiting) == receiver.awaited == limits.PARALLEL_RECIPIENTS
+    assert len(waiting) == len(receiver.waiting) == limits.PARALLEL_RECIPIENTS
     receiver.answer(waiting[0], replies.RECIPIENT_OK)
     assert isinstance(receiver.next_event(), Rcpt)
     assert receiver.next_event() is None
@@ -832,7 +832,7 @@ class AnySession(RuleBasedStateMachine):
         self.output += self.receiver.take_output()
         due = next(iter(self.open_commands()), len(self.given_out))
         assert self.output == b"".join(self.answers[number].wire for number in range(due))
-        assert self.receiver.awaited == len(self.given_out) - due
+        assert len(self.receiver.waiting) == len(self.given_out) - due
         if self.in_content:
             assert self.receiver.state in (State.CONTENT, State.CHUNK)
         else:

@@ -152,7 +152,7 @@ class Deaf:
     async def answered(self) -> None:
         """Wait until Moxy has nothing more to answer."""
         receiver = self.connection._receiver
-        await until(lambda: not receiver.awaited and not receiver.unread, "all answers")
+        await until(lambda: not receiver.waiting and not receiver.unread, "all answers")
 
     def close_half(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)

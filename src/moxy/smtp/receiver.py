@@ -171,11 +171,6 @@ class Receiver:
         """Octets received and not yet turned into events: what the driver bounds by not reading on."""
         return len(self._buffer) - self._position
 
-    @property
-    def awaited(self) -> int:
-        """Commands given out and not yet answered."""
-        return len(self.waiting)
-
     def take_output(self) -> bytes:
         """Everything to be written now."""
         output = self.output
