@@ -88,7 +88,6 @@ def serve(
     home: Home | None = None,
 ) -> None:
     """Serve on listeners that are bound already, in this process, until told to stop. No `home`, no ledger."""
-    os.environ.setdefault("UV_USE_IO_URING", "0")  # measured: plain epoll takes 12 µs less for each connection
     os.environ.setdefault("UV_THREADPOOL_SIZE", "64")  # half may look up names: a dead name server holds each for long
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
