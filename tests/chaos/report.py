@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "promise.md"
 _HEAD = """\
 # The promise, put to the test
 
-This page is made by `./run promise`, which takes some minutes; the tests play the same scenarios and compare.
+This page is made by `./run promise`, which takes some minutes; the tests play part of the same scenarios and compare.
 
 A scenario is one message on its way through a real Moxy over real sockets: from a model of a sender's mail server, with
 a queue, a fate for each recipient, and retries, to one, two or three scripted destinations. It goes on until every

@@ -205,7 +205,6 @@ class Section:
     scenarios: Callable[[], Iterator[Scenario]] | None = None
     cut: tuple[Scenario, ...] = ()
     kinds: tuple[Kind, ...] = (Kind.CLOSE, Kind.RESET)
-    slow: bool = False
     tolerates: frozenset[str] = frozenset()
     """What must be borne where there is no memory."""
     full_disk: bool = False
@@ -247,20 +246,16 @@ SECTIONS = (
     ),
     Section("cuts at every octet, two that disagree", 2, cut=(_disagreeing(POSTFIX, 2),), kinds=(Kind.CLOSE,)),
     *(
-        Section(f"two destinations: verdicts in different phases, sender {d}", 2, partial(phases_apart, d), slow=True)
+        Section(f"two destinations: verdicts in different phases, sender {d}", 2, partial(phases_apart, d))
         for d in MANY
     ),
-    *(
-        Section(f"three destinations: every triple in a phase, sender {d}", 3, partial(verdicts, 3, (d,)), slow=True)
-        for d in MANY
-    ),
+    *(Section(f"three destinations: every triple in a phase, sender {d}", 3, partial(verdicts, 3, (d,))) for d in MANY),
     *(
         Section(
             f"{kind}s at every octet, {count} that disagree, sender {d}",
             count,
             cut=(_disagreeing(d, count),),
             kinds=(kind,),
-            slow=True,
         )
         for count, d, kind in (
             (2, POSTFIX, Kind.RESET),
