@@ -70,11 +70,11 @@ AES_1_3 = "TLS_AES_256_GCM_SHA384"
 ECDSA_1_2 = "ECDHE-ECDSA-AES256-GCM-SHA384"
 RSA_1_2 = "ECDHE-RSA-AES256-GCM-SHA384"
 
-PLAIN = (
+SMALL = (
     Load("(a) 1 KB, a connection each", 20, 1 << 10, 500, 1000, "1,000"),
     Load("(b) 1 KB, connections reused", 20, 1 << 10, 500, 1000, "1,000", ("-d",)),
-    Load("(c) 1 MB", 10, 1 << 20, 20, 1024, "GiB"),
 )
+PLAIN = (*SMALL, Load("(c) 1 MB", 10, 1 << 20, 20, 1024, "GiB"))
 TLS = (
     OwnLoad("(e) 1 KB, a connection each, no TLS", 20, 1 << 10, 500, 1000, "1,000"),
     encrypted("(f) the same with TLS 1.3", AES_1_3, "1.3"),

@@ -24,17 +24,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from generator import connect
 from loads import Load
-from proxies import PATIENCE, MeasurementError, Proxy, Setup, running, wait_until
+from proxies import MOXY_COMMAND, PATIENCE, MeasurementError, Proxy, Setup, running, wait_until
 from suites import IDLE, SUITES, Suite
 
 SETTLE = 0.3  # seconds in which a proxy ends what the last message or connection left it to do
 IDLE_CONNECTIONS = 1000
+BEFORE = " before"
 
 
 def measure_load(load: Load, seconds: float, setup: Setup) -> dict[str, float]:
@@ -46,9 +48,9 @@ def measure_load(load: Load, seconds: float, setup: Setup) -> dict[str, float]:
 
 
 def send(load: Load, setup: Setup, messages: int) -> tuple[float, float]:
-    """The seconds until the sink has all these messages, and the seconds of CPU time that the proxy took for them."""
+    """The seconds until each sink has all these messages, and the seconds of CPU time that the proxy took for them."""
     command = [*load.command(setup.port, messages), *setup.options]
-    expected = setup.received() + messages
+    expected = setup.received() + messages * len(setup.sinks)
     cpu, start = setup.cpu(), time.perf_counter()
     try:
         output = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
@@ -59,7 +61,7 @@ def send(load: Load, setup: Setup, messages: int) -> tuple[float, float]:
     elapsed = time.perf_counter() - start
     time.sleep(SETTLE)
     if setup.received() != expected:
-        raise MeasurementError(f"of {messages} messages {expected - setup.received()} are missing at the sink")
+        raise MeasurementError(f"of {messages} messages {expected - setup.received()} are missing")
     return elapsed, setup.cpu() - cpu
 
 
@@ -128,6 +130,18 @@ def summary(values: Sequence[float | None]) -> str:
     return f"{median} ({least}/{greatest})"
 
 
+def earlier(proxies: Mapping[str, Proxy], checkout: Path) -> dict[str, Proxy]:
+    """Those of the proxies that are Moxy, with the code of another checkout and the packages of this one."""
+    if not (checkout / "src/moxy").is_dir():
+        raise SystemExit(f"{checkout}: no checkout of Moxy: there is no src/moxy")
+    command = ("env", f"PYTHONPATH={(checkout / 'src').resolve()}")
+    return {
+        f"{name}{BEFORE}": replace(proxy, command=(*command, *proxy.command))
+        for name, proxy in proxies.items()
+        if proxy.command[: len(MOXY_COMMAND)] == MOXY_COMMAND
+    }
+
+
 def installed(proxies: Mapping[str, Proxy]) -> dict[str, Proxy]:
     """Those of the proxies that can be measured here; says what the others need."""
     has_load = shutil.which("smtp-source") is not None
@@ -152,6 +166,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long each load lasts (default: 2)")
     parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure only these of the table's columns")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="measure Moxy as it is in another checkout, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -161,14 +176,18 @@ def main() -> int:
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
 
     suite = SUITES[options.suite]
-    proxies = suite.proxies()
+    proxies, ratios = suite.proxies(), list(suite.ratios)
+    if options.against:
+        before = earlier(proxies, options.against)
+        proxies |= before
+        ratios += [(name.removesuffix(BEFORE), name) for name in before]
     if unknown := set(options.only or ()) - set(proxies):
         parser.error(f"no such column: {', '.join(unknown)}; there are {', '.join(proxies)}")
     proxies = installed({name: proxy for name, proxy in proxies.items() if name in (options.only or proxies)})
     if not proxies:
         return 1
     results = measure(suite, proxies, options.rounds, options.seconds)
-    print(table(results, tuple(proxies), suite.ratios))
+    print(table(results, tuple(proxies), ratios))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0

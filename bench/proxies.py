@@ -1,8 +1,8 @@
 """The proxies that are measured, and how one of them runs with a sink behind it.
 
-All have one destination on loopback, and as far as possible their defaults: HAProxy with two threads, nginx with two
-workers, Moxy with its one process. In their files `$host` and `$port` stand for the address and the port to listen on,
-`$sink` for the port of the destination, and `$oracle` for one more free port.
+All have one destination on loopback, if nothing else is said, and as far as possible their defaults: HAProxy with two
+threads, nginx with two workers, Moxy with its one process. In their files `$host` and `$port` stand for the address and
+the port to listen on, `$sink` for the port of the destination, and `$oracle` for one more free port.
 
 Rules: each program leads a session of its own, by which its whole tree is known, measured and ended. CPU time comes
 from a cgroup (version 1, as root) where that is possible, else from /proc. Memory is PSS, in which processes that share
@@ -45,6 +45,8 @@ class Proxy:
     module: Path | None = None
     options: tuple[str, ...] = ()
     """How the load generator sends through it, if not as it does through the others."""
+    copies: int = 1
+    """In how many sinks each message arrives: in `$sink`, `$sink2` and so on."""
 
     def is_installed(self) -> bool:
         has_program = not self.command or shutil.which(self.command[0]) is not None
@@ -112,14 +114,24 @@ logfile_name moxy.log
 NGINX_COMMAND = ("nginx", "-p", "./", "-c", "nginx.conf", "-e", "error.log")
 MOXY_COMMAND = (sys.executable, "-P", "-m", "moxy", "-c")
 
+
+def moxy(copies: int = 1) -> Proxy:
+    """Moxy before so many destinations, each of which gets every message (mode `all`)."""
+    hosts = ", ".join(f"$host:${name}" for name in sinks(copies))
+    files = (("moxy.conf", MOXY), ("moxy.db", f"destination.test {hosts}\n"), ("moxy.log", ""))
+    return Proxy((*MOXY_COMMAND, "moxy.conf"), files, copies=copies)
+
+
+def sinks(copies: int) -> list[str]:
+    """The names that the ports of so many sinks have in the files."""
+    return ["sink", *(f"sink{number}" for number in range(2, copies + 1))]
+
+
 PROXIES = {
     "direct": Proxy(),
     "haproxy": Proxy(("haproxy", "-db", "-f", "haproxy.cfg"), (("haproxy.cfg", HAPROXY),), "haproxy"),
     "nginx": Proxy(NGINX_COMMAND, (("nginx.conf", NGINX),), "nginx libnginx-mod-mail", NGINX_MAIL),
-    "moxy": Proxy(
-        (*MOXY_COMMAND, "moxy.conf"),
-        (("moxy.conf", MOXY), ("moxy.db", "destination.test $host:$sink\n"), ("moxy.log", "")),
-    ),
+    "moxy": moxy(),
 }
 
 
@@ -178,37 +190,39 @@ class Program:
 
 @dataclass(frozen=True)
 class Setup:
-    """A sink, the proxy before it, and the port that clients connect to."""
+    """Sinks, the proxy before them, and the port that clients connect to."""
 
-    sink: Program
+    sinks: Sequence[Program]
     proxy: Program | None
     port: int
     options: tuple[str, ...] = ()
 
     def received(self) -> int:
-        """How many messages the sink has received. It prints its counters endlessly; the last ones count."""
-        with self.sink.output.open("rb") as output:
-            output.seek(max(0, output.seek(0, os.SEEK_END) - 200))
-            counts = re.findall(rb"mesg=(\d+)\r", output.read())
-        return int(counts[-1]) if counts else 0
+        """How many messages the sinks have received. They print their counters endlessly; the last ones count."""
+        return sum(map(_received, self.sinks))
 
     def cpu(self) -> float:
         return self.proxy.cpu() if self.proxy else 0.0
 
 
+def _received(sink: Program) -> int:
+    with sink.output.open("rb") as output:
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 200))
+        counts = re.findall(rb"mesg=(\d+)\r", output.read())
+    return int(counts[-1]) if counts else 0
+
+
 @contextmanager
 def running(proxy: Proxy) -> Iterator[Setup]:
-    """The proxy and its sink, started in a temporary directory; both are ended and the directory is removed."""
+    """The proxy and its sinks, started in a temporary directory; all are ended and the directory is removed."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moxy-bench-")))
         directory.chmod(0o755)
-        ports = dict(zip(("sink", "port", "oracle"), filter(is_free, PORTS), strict=False))
-        user = ("-u", "nobody") if IS_ROOT else ()
-        command = ("smtp-sink", "-4", "-c", *user, "-m", "4000", f"{LOOPBACK}:{ports['sink']}", "4000")
-        sink = stack.enter_context(closing(Program(command, directory, "sink.output")))
-        sink.wait_for_greeting(ports["sink"])
+        names = sinks(proxy.copies)
+        ports = dict(zip((*names, "port", "oracle"), filter(is_free, PORTS), strict=False))
+        started = [start_sink(stack, directory, ports[name], f"{name}.output") for name in names]
         if not proxy.command:
-            yield Setup(sink, None, ports["sink"])
+            yield Setup(started, None, ports["sink"])
             return
         for name, text in proxy.files:
             file = directory / name
@@ -216,9 +230,17 @@ def running(proxy: Proxy) -> Iterator[Setup]:
             file.write_text(Template(text).substitute(ports, host=LOOPBACK))
             if IS_ROOT:
                 shutil.chown(file, "nobody")
-        started = stack.enter_context(closing(Program(proxy.command, directory, "output")))
-        started.wait_for_greeting(ports["port"])
-        yield Setup(sink, started, ports["port"], proxy.options)
+        program = stack.enter_context(closing(Program(proxy.command, directory, "output")))
+        program.wait_for_greeting(ports["port"])
+        yield Setup(started, program, ports["port"], proxy.options)
+
+
+def start_sink(stack: ExitStack, directory: Path, port: int, output: str) -> Program:
+    user = ("-u", "nobody") if IS_ROOT else ()
+    command = ("smtp-sink", "-4", "-c", *user, "-m", "4000", f"{LOOPBACK}:{port}", "4000")
+    sink = stack.enter_context(closing(Program(command, directory, output)))
+    sink.wait_for_greeting(port)
+    return sink
 
 
 def greets(port: int) -> bool:

@@ -11,7 +11,7 @@ import encrypted
 import loads
 from generator import client_context
 from loads import Load
-from proxies import PROXIES, Proxy
+from proxies import PROXIES, Proxy, moxy
 
 IDLE = "(d) KiB for each idle connection"
 
@@ -40,6 +40,11 @@ SUITES = {
         partial(client_context, "1.3"),
     ),
     "tls-rsa": Suite(partial(encrypted.proxies, "rsa:2048"), loads.TLS_RSA, (("moxy", "nginx"), ("moxy", "haraka"))),
+    "several": Suite(
+        lambda: {"one": PROXIES["moxy"], "two": moxy(copies=2), "three": moxy(copies=3)},
+        loads.SMALL,
+        (("two", "one"), ("three", "one")),
+    ),
     "content": Suite(
         lambda: {
             "data": PROXIES["moxy"],
