@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from moxy.net.overhearing import overheard
+from moxy.outbound.pool import LOCKED_OUT
 from moxy.outbound.settings import Login, Settings
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -200,6 +201,24 @@ async def test_a_refusal_is_never_the_clients_and_ends_the_attempt(answer: str) 
     reason, said = await refusal([answer], "CRAM-MD5", "PLAIN")
     assert reason == answer
     assert len([line for line in said if line.startswith("AUTH")]) == 1
+
+
+@scenario
+async def test_a_secret_that_was_refused_is_not_told_with_each_message() -> None:  # accounts are locked for less
+    who = settings(REQUIRED, login=login("CRAM-MD5"))
+    async with running_tls_destination() as destination, running_outbound(who) as outbound:
+        destination.mechanisms = "CRAM-MD5"
+        destination.auth = ["535 5.7.8 bad credentials"]
+        for _ in range(3):
+            assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+        assert len(destination.talks) == 1
+        (pool,) = outbound.pools
+        pool._turned_away -= LOCKED_OUT
+        assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+        assert len(destination.talks) == 2
+        pool._turned_away -= LOCKED_OUT
+        destination.auth = scripts()["CRAM-MD5"]  # type: ignore[assignment]
+        assert (await ask(outbound, destination.port)).positive
 
 
 @pytest.mark.parametrize("answer", ["504 5.5.4 unknown", "534 5.7.9 too weak"])

@@ -38,6 +38,11 @@ UNHURRIED: Final = 0.05
 FORGIVEN: Final = 10.0
 """Seconds for which a host that could not be reached is tried after the others."""
 
+LOCKED_OUT: Final = 60.0
+"""Seconds for which a host that does not let us in is not told our secret again. A wrong one, told with each message,
+looks like an attack: accounts are locked for less.
+"""
+
 
 _NOBODY: Final = Session("probe", "")
 """For whom a probe connects: a PROXY header says LOCAL, or UNKNOWN, and EHLO is said in our own name."""
@@ -60,6 +65,7 @@ class Pool:
         self._cleaning = 0  # connections that are answering RSET, and will be free then
         self._relief: asyncio.TimerHandle | None = None
         self._failed = -FORGIVEN
+        self._turned_away = -LOCKED_OUT
 
     @property
     def place(self) -> Place:
@@ -89,6 +95,8 @@ class Pool:
             upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
+            elif loop.time() - self._turned_away < LOCKED_OUT:
+                return replies.NOT_LET_IN
             elif self._has_room():
                 return await self._connect(session, loop, deadline)
             else:
@@ -126,6 +134,8 @@ class Pool:
                 return result
             result = result.lost
         self._failed = self._ground.loop.time()
+        if result is replies.NOT_LET_IN:
+            self._turned_away = self._failed
         self._make_room()
         return result
 
