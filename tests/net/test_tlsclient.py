@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moxy.errors import MoxyError
-from moxy.net.tlsclient import REMEMBERED, Facts, TlsClient, Trust, explain, facts, is_tls
+from moxy.net.tlsclient import REMEMBERED, Agreed, TlsClient, Trust, agreed, explain, is_tls
 from support.certificates import issue, key_pem
 from support.faults import Way, running_proxy
 from support.ports import LOOPBACK
@@ -32,7 +32,7 @@ class Talk(asyncio.Protocol):
         self.heard.set_result(data)
 
 
-async def shaken(client: TlsClient, server: ssl.SSLContext, host: str, name: str) -> Facts:
+async def shaken(client: TlsClient, server: ssl.SSLContext, host: str, name: str) -> Agreed:
     """What was agreed upon with this server; its session is kept."""
     loop = asyncio.get_running_loop()
     listening = await loop.create_server(lambda: Talk(b"hello"), LOOPBACK, 0, ssl=server)
@@ -46,7 +46,7 @@ async def shaken(client: TlsClient, server: ssl.SSLContext, host: str, name: str
         assert client.objection(shield) == ""
         client.remember(host, name, shield)
         transport.abort()
-        return facts(shield)
+        return agreed(shield)
     finally:
         listening.close()
 
@@ -217,7 +217,7 @@ async def test_a_preface_goes_before_the_handshake_and_what_comes_early_is_kept(
         client.remember("1", "a.test", made.get_extra_info("ssl_object"))
         made.abort()
     assert prefaces == [b"PROXY UNKNOWN\r\n"] * 2
-    assert facts(made.get_extra_info("ssl_object")).resumed
+    assert agreed(made.get_extra_info("ssl_object")).resumed
     await asyncio.gather(*shaking)
     listening.close()
 

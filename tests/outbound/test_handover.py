@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from moxy.mail import Session
-from moxy.outbound.handover import facts, header, hello_name, own_name, xclient, xforward
+from moxy.outbound.handover import header, hello_name, own_name, xclient, xforward
+from moxy.outbound.handover import identity as handed_over
 from moxy.outbound.identity import PERSONAL
 from moxy.outbound.settings import Settings
 from moxy.smtp import replies
@@ -101,7 +102,7 @@ def test_a_name_that_no_rfc_knows_is_not_repeated(name: str, fit: bool) -> None:
 def test_a_connection_that_is_somebodys_has_the_lease_for_it(identity: str) -> None:
     settings = Settings(identity=identity)  # type: ignore[arg-type]
     assert (settings.lease == "session") is (identity in PERSONAL)
-    assert (facts(settings, session()) is not None) is (identity in PERSONAL)
+    assert (handed_over(settings, session()) is not None) is (identity in PERSONAL)
     assert replace(settings, connections=3).lease == settings.lease
 
 

@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from moxy.accounting.escape import escaped
 from moxy.cli.campaign import Campaign, connect, encrypt
-from moxy.net.tlsclient import explain, facts
+from moxy.net.tlsclient import agreed, explain
 from moxy.smtp.content import Stuffer
 from moxy.smtp.replies import CLOSING_CODE
 from moxy.smtp.reply import Reply, ReplyError
@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
     def _tell_security(self) -> None:
         shield = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
         if shield is not None:
-            version, cipher, _ = facts(shield)
+            version, cipher, _ = agreed(shield)
             self._tell("C", f"({version} {cipher})".encode())
 
     async def _transact(self, content: bytes) -> Sequence[Reply | None]:

@@ -59,7 +59,7 @@ class Trust:
     """The file of its private key."""
 
 
-class Facts(NamedTuple):
+class Agreed(NamedTuple):
     """What was agreed upon: `TLSv1.3`, the cipher's name, and whether an earlier session was taken up again."""
 
     version: str
@@ -193,10 +193,10 @@ class TlsClient:
         return bool(self._failed) and self._failed.get(host, now) > now
 
 
-def facts(connection: Shield) -> Facts:
+def agreed(connection: Shield) -> Agreed:
     """What was agreed upon in a handshake."""
     cipher = connection.cipher()
-    return Facts(connection.version() or "", cipher[0] if cipher else "", bool(connection.session_reused))
+    return Agreed(connection.version() or "", cipher[0] if cipher else "", bool(connection.session_reused))
 
 
 def is_tls(error: BaseException) -> bool:

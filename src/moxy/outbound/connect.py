@@ -14,7 +14,7 @@ from moxy.mail.route import SMTP_PORT
 from moxy.net.tlsclient import explain, is_tls
 from moxy.outbound.encryption import name
 from moxy.outbound.ground import Ground
-from moxy.outbound.handover import HEADERS, facts, header
+from moxy.outbound.handover import HEADERS, header, identity
 from moxy.outbound.introduction import introduce
 from moxy.outbound.settings import Settings
 from moxy.outbound.upstream import Owner, Upstream
@@ -79,7 +79,7 @@ class _Attempt:
         if _is_ourselves(host, transport, ground):
             upstream.lose(replies.LOOP_TO_SELF)
             return replies.LOOP_TO_SELF
-        upstream.carries = facts(settings, self.session)
+        upstream.carries = identity(settings, self.session)
         if settings.identity in HEADERS and not self._implicit:
             upstream.preface(header(settings, self.session))
         timer = ground.loop.call_at(self.deadline, upstream.lose, replies.DESTINATION_SILENT)

@@ -12,7 +12,7 @@ from moxy.mail import Envelope, Mode, Session
 from moxy.outbound.anonymous import AnonymousDelivery
 from moxy.outbound.forwarding import ForwardingDelivery
 from moxy.outbound.ground import Ground
-from moxy.outbound.handover import facts
+from moxy.outbound.handover import identity
 from moxy.outbound.pool import Pool
 from moxy.outbound.relay import RelayDelivery
 from moxy.outbound.settings import Settings
@@ -67,7 +67,7 @@ class SmtpDestination:
         Nor if it was made in the name of somebody whom the session is no longer (XCLIENT, another EHLO): T25.
         """
         kept = self._leased.get(session.id)
-        if kept is None or kept.lost is not None or kept.lent or kept.carries != facts(self.settings, session):
+        if kept is None or kept.lost is not None or kept.lent or kept.carries != identity(self.settings, session):
             return None
         elsewhere = preferred != str(kept.host) and any(preferred == str(pool.host) for pool in self._in_order)
         return None if elsewhere else kept

@@ -17,7 +17,7 @@ from typing import Final
 
 from structlog import get_logger
 
-from moxy.net.tlsclient import facts
+from moxy.net.tlsclient import agreed
 from moxy.outbound.ground import Ground
 from moxy.outbound.settings import Encryption
 from moxy.outbound.upstream import Upstream
@@ -63,8 +63,8 @@ def judge(upstream: Upstream, wanted: Encryption, ground: Ground) -> Reply | Non
         return _failed(upstream, objection, wanted, ground)
     trust = wanted.client.trust
     upstream.verified = trust.judged or bool(trust.pins)
-    agreed = facts(connection)
-    log.debug("encrypted", destination=str(upstream.host), verified=upstream.verified, **agreed._asdict())
+    terms = agreed(connection)
+    log.debug("encrypted", destination=str(upstream.host), verified=upstream.verified, **terms._asdict())
     return None
 
 

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from moxy.mail import Session
 from moxy.outbound.identity import PERSONAL
 from moxy.outbound.settings import Settings
-from moxy.outbound.upstream import Facts
+from moxy.outbound.upstream import ClientIdentity
 from moxy.smtp import clientname
 from moxy.smtp.proxyheader import ClientTls, ProxyHeader, write
 
@@ -28,7 +28,7 @@ HEADERS: Final[dict[str, Literal[1, 2]]] = {"proxy-v1": 1, "proxy-v2": 2}
 _RFC_NAME: Final = re.compile(r"[A-Za-z0-9.-]+|\[[A-Za-z0-9.:-]+\]")
 
 
-def facts(settings: Settings, session: Session) -> Facts | None:
+def identity(settings: Settings, session: Session) -> ClientIdentity | None:
     """What a connection that is made for this session now stands for; None where it may serve anybody."""
     if settings.identity not in PERSONAL:
         return None

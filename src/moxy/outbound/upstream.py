@@ -33,7 +33,7 @@ WRITE_AHEAD: Final = 262_144
 STALLED: Final = 120.0
 """Seconds a destination may stay full by default: at less than 2 KB/s. The client would wait three minutes (T37)."""
 
-Facts = tuple[str, int, str, bool, bool, tuple[str, int], str, str]
+ClientIdentity = tuple[str, int, str, bool, bool, tuple[str, int], str, str]
 """A client as destinations are told of it: address, port, HELO name, whether by EHLO, whether it speaks TLS; where it
 has connected to, and what a trusted proxy has said are its NAME and LOGIN.
 """
@@ -99,7 +99,7 @@ class Upstream(asyncio.Protocol):
         self._names: frozenset[str] = frozenset()
         self._veil: hiding.Veil | None = None
         self.host = host
-        self.carries: Facts | None = None
+        self.carries: ClientIdentity | None = None
         """The client in whose name it was made, if the destination takes us for that client (T25)."""
         self.transactions = 0
         """Transactions begun on this connection: MAIL commands."""
