@@ -51,8 +51,11 @@ class Committing:
     async def send(self, asked: Leg, patience: float) -> None:
         self.asked.append(asked.delivery.name)
         self.patience.append(patience)
-        await asyncio.sleep(0)  # others may be asked meanwhile, if they are to be
-        asyncio.get_running_loop().late += self.takes  # type: ignore[attr-defined]
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_soon(answer.set_result, None)
+        await answer  # others may be asked meanwhile, if they are to be
+        loop.late += self.takes  # type: ignore[attr-defined]
         asked.conclude(list(self.verdicts[asked.delivery.name]))
 
     def run(self, ask: Callable[[Committing], Coroutine[None, None, None]]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from moxy.accounting.record import Outcome
+from moxy.inbound.conclusion import AT_ONCE
 from moxy.inbound.order import CommitOrder
 from moxy.inbound.service import Bounds
 from moxy.ledger import Entry, NoLedger, State
@@ -159,6 +160,30 @@ async def test_the_dots_of_those_who_do_not_concern_each_other_leave_together(tm
         here.two.release(NEVER)
         here.one.release(TAKEN)
         assert [await client.reply() for _ in range(4)] == [BEGINS, TAKEN, NEVER, SOME]
+
+
+@pytest.mark.parametrize(("octets", "early"), [(AT_ONCE - 10, False), (AT_ONCE + 10, True)])
+@scenario
+async def test_a_large_message_is_with_all_before_a_dot_is_and_a_small_one_leaves_with_its_dot(
+    tmp_path: Path, octets: int, early: bool
+) -> None:
+    async with place(tmp_path) as here, connected(here.relay.port) as client:
+        here.ask_first(here.one)
+        here.one.answers[Phase.FINAL] = Act.SILENCE
+        await begin(client, ONE, TWO)
+        await client.ask("DATA")
+        client.write(b"x" * (octets - 2) + b"\r\n.\r\n")
+        await until(lambda: here.one.silences, "the first dot")
+        (talk,) = here.two.talks
+        if early:
+            await until(lambda: talk.octets > octets, "the content")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert bool(talk.octets) is early
+        assert here.two.ends_of_data == 0
+        here.one.release(TAKEN)
+        assert await client.reply() == TAKEN
+        assert talk.octets > octets
 
 
 @scenario

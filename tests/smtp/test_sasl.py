@@ -19,7 +19,7 @@ SERVER_FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0S
 SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 """RFC 7677 §3."""
 
-text = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=40)
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)
 
 
 def test_plain_by_the_example_of_its_rfc():  # RFC 4616 §4

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from moxy.delivery.combine import refusal
 from moxy.inbound.leg import Accepted, Leg
+from moxy.net.steps import together
 
 LEAST: Final = 0.1
 """The share of the budget that a destination must have left to answer."""
@@ -52,10 +53,7 @@ async def one_by_one(pending: Sequence[Leg], accepted: Sequence[Accepted], send:
 
 async def at_once(pending: Sequence[Leg], send: Send, budget: float) -> None:
     """Ask all of `pending` together; no recipient has several legs."""
-    if len(pending) == 1:
-        await send(pending[0], budget)
-    else:
-        await asyncio.gather(*(send(leg, budget) for leg in pending))
+    await together([send(leg, budget) for leg in pending])
 
 
 def _refused_by_others(leg: Leg, accepted: Sequence[Accepted]) -> bool:

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from moxy.inbound.service import Service
 
 
+AT_ONCE: Final = 14_600
+"""Octets of content that reach a destination with its dot, in one write, as soon as the dot alone would: TCP's first
+window (RFC 6928).
+"""
+
 SLOW: Final = 0.05
 """Seconds that a destination may think before it is noted who has the message already. Most are quicker."""
 
@@ -71,16 +76,25 @@ class Conclusion:
 
     async def commit(self) -> Reply | Replies:
         """All content has come, and nothing local speaks against it: have the destinations' verdicts, and give ours."""
-        pending = self._still_to_be_asked()
-        if len(self._legs) > 1:
-            await self._send_dots(pending)
-        elif pending:
-            await self._send_dot(pending[0], self._service.final)
-        self._over = True
-        self._memory.arrived(self._legs)
-        if self._each:
-            return await self._tell_each()
-        return self._said_alike() or await self.tell_all()
+        commits = self._service.commits
+        commits.add(self)
+        try:
+            pending = self._still_to_be_asked()
+            if len(self._legs) > 1:
+                await self._send_dots(pending)
+            elif pending:
+                leg = pending[0]
+                self._heard(leg, await leg.delivery.finish(self._service.final))
+            self._over = True
+            self._memory.arrived(self._legs)
+            if self._each:
+                return await self._tell_each()
+            return self._said_alike() or await self.tell_all()
+        except BaseException:
+            self._break_off()
+            raise
+        finally:
+            commits.discard(self)
 
     def _still_to_be_asked(self) -> list[Leg]:
         pending = []
@@ -106,8 +120,9 @@ class Conclusion:
 
     async def _send_dots(self, pending: Sequence[Leg]) -> None:
         """Have a verdict of as many deliveries as is right."""
-        for leg in pending:
-            leg.delivery.flush()  # they may look at all of it while another one thinks
+        if self._account.octets > AT_ONCE:  # let them have all of it while another one thinks
+            for leg in pending:
+                leg.delivery.flush()
         pending = self._service.order.sorted(pending)
         accepted, budget = self._recipients.accepted, self._service.final
         if not self._each:
@@ -118,13 +133,15 @@ class Conclusion:
             await commit.one_by_one(pending, accepted, self._send_dot, budget)
 
     async def _send_dot(self, leg: Leg, patience: float) -> None:
+        self._heard(leg, await leg.delivery.finish(patience))
+        if leg.accepted and [other for other in self._legs if not other.answers]:
+            asyncio.get_running_loop().call_later(SLOW, self._note_progress)
+
+    def _heard(self, leg: Leg, answers: Sequence[Reply]) -> None:
         delivery = leg.delivery
-        answers = await delivery.finish(patience)
         leg.conclude(answers, delivery.unanswered)
         self._account.concluded(leg)
         self._service.order.learn(delivery.name, refused=not leg.accepted)
-        if len(self._legs) > 1 and leg.accepted and [other for other in self._legs if not other.answers]:
-            asyncio.get_running_loop().call_later(SLOW, self._note_progress)
 
     def _note_progress(self) -> None:
         """Somebody has the message while others still think about it: to be known, even if we come to no end."""
@@ -243,7 +260,7 @@ class Conclusion:
         impatient = self._service.clock() - self._begun > SOON
         self._memory.note_under_way(self._legs, at_once=surely or impatient)
 
-    def broken(self) -> None:
+    def _break_off(self) -> None:
         """Our own bug: whatever was not committed yet must not stay open, and what was must be known."""
         for leg in self._legs:
             if not leg.concluded:

@@ -231,7 +231,6 @@ class ClientConnection(asyncio.Protocol):
         if receiver.closed:
             self._end()
             return
-        state = receiver.state
         if receiver.waiting:
             self.deadline = NEVER  # the client waits for us
             self._pace = None
@@ -239,7 +238,7 @@ class ClientConnection(asyncio.Protocol):
                 self._control_reading()
         elif self._leaving or self._half_closed:
             self._leave()
-        elif state >= _CHUNKS:
+        elif (state := receiver.state) >= _CHUNKS:
             if self._pace is None:
                 self._pace = Pace(self._service.patience, self._loop.time())
                 self.deadline = self._pace.deadline
@@ -256,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a reply
             self.failed(command, error)
             return
-        if type(answer) is Reply:
+        if isinstance(answer, (Reply, Replies)):
             self._receiver.answer(command, answer)
         else:
             Answering(self, command, answer)()

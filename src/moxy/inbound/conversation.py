@@ -28,7 +28,7 @@ log = get_logger("moxy.inbound")
 NOTHING: Final[frozenset[str]] = frozenset()
 """What is offered before EHLO, and to who says HELO."""
 
-Answer = Reply | Coroutine[Any, Any, Reply | Replies]
+Answer = Reply | Replies | Coroutine[Any, Any, Reply | Replies]
 
 
 class Conversation:
@@ -129,20 +129,27 @@ class Conversation:
         self._transactions += 1
         if 0 < bounds.transactions < self._transactions:
             return replies.closing(service.hostname, replies.TOO_MANY_TRANSACTIONS)
-        if (event.prdr and "PRDR" not in self.offered) or (event.body == BINARY and BINARY not in self.offered):
-            return replies.UNKNOWN_PARAMETER
-        if event.parameters and not self._were_offered(event.parameters):
-            return replies.UNKNOWN_PARAMETER
+        parameters = NONE
+        if event.parameters or event.body or event.prdr:
+            if not self._was_offered(event):
+                return replies.UNKNOWN_PARAMETER
+            parameters = self._believed(event.parameters)
         if 0 < bounds.message_size < event.size:
             return replies.MESSAGE_TOO_BIG
         each = event.prdr or session.lmtp
-        parameters = self._believed(event.parameters) if event.parameters else NONE
         envelope = Envelope(
             service.identify(), event.path, size=event.size, body=event.body, each=each, parameters=parameters
         )
-        self.transaction = Transaction(service, self.session, envelope, self._flow)
+        self.transaction = Transaction(service, session, envelope, self._flow)
         self._asked = 0
         return replies.SENDER_OK
+
+    def _was_offered(self, event: command.Mail) -> bool:
+        """May this session use what this MAIL asks for?"""
+        offered = self.offered
+        if (event.prdr and "PRDR" not in offered) or (event.body == BINARY and BINARY not in offered):
+            return False
+        return not event.parameters or self._were_offered(event.parameters)
 
     def _were_offered(self, parameters: Mapping[str, str]) -> bool:
         """May this session use all of them? SIZE, BODY and AUTH are understood in any case."""

@@ -12,7 +12,7 @@ With one destination that answers, and a client that stays until it has our repl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -98,6 +98,7 @@ def _fingerprint(entry: Entry) -> Fingerprint:
 
 
 NOTHING: Final = Known()
+_NOBODY: Final[Mapping[Recipient, Known]] = {}
 UNDER_WAY_GRACE: Final = 60.0
 """Seconds more than destinations have for their answer that a message counts as under way."""
 
@@ -122,9 +123,9 @@ class Memory:
         self._session = session
         self._envelope = envelope
         self._reverse_path = envelope.reverse_path.key
-        self._known: dict[Recipient, Known] = {}
-        self._noted: list[Entry] = []
-        self._written: list[Entry] = []
+        self._known: Mapping[Recipient, Known] = _NOBODY  # mostly nothing is known or written
+        self._noted: Sequence[Entry] = ()
+        self._written: Sequence[Entry] = ()
         self._digest = blake3()
         self.feed: Final = self._digest.update
         """To be given the content as the client sent it, dot-stuffed, without our trace field."""
@@ -152,7 +153,8 @@ class Memory:
         entries = [entry for entry in entries if not (entry.declared and declared) or entry.declared == declared]
         if not entries:
             return NOTHING
-        known = self._known[recipient] = Known(entries, self._service.clock() - self._service.final - UNDER_WAY_GRACE)
+        known = Known(entries, self._service.clock() - self._service.final - UNDER_WAY_GRACE)
+        self._known = {**self._known, recipient: known}
         return known
 
     async def yields(self, known: Known, stepped_back: Set[Way], individual: bool) -> bool:
@@ -223,7 +225,7 @@ class Memory:
         self._note(entries, at_once)
 
     def _note(self, entries: Sequence[Entry], at_once: bool) -> None:
-        self._noted += entries
+        self._noted = [*self._noted, *entries]
         if entries and at_once:
             in_background(self._ledger.write(entries))
         else:
@@ -274,7 +276,7 @@ class Memory:
             closed += self._known.get(recipient, NOTHING).about(message)
         own = [*self._noted, *self._written]
         closed += [entry for entry in own if entry.state is State.UNDER_WAY or entry.forward_path in paths]
-        self._noted = []
+        self._noted = ()
         if closed:
             self._ledger.settle(closed)
 
@@ -288,7 +290,7 @@ class Memory:
     def _settle_noted(self, but: Iterable[Entry]) -> None:
         """What was noted is over, except for these: it was under way, and has been refused."""
         kept = {entry.key for entry in but}
-        over, self._noted = [entry for entry in self._noted if entry.key not in kept], []
+        over, self._noted = [entry for entry in self._noted if entry.key not in kept], ()
         if over:
             self._ledger.settle(over)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from moxy.delivery import Destination, Flow
 from moxy.delivery.combine import refusal
@@ -28,6 +28,8 @@ from moxy.smtp.reply import Reply
 
 if TYPE_CHECKING:
     from moxy.inbound.service import Service
+
+Legs = tuple[Leg, ...]
 
 TOO_MANY: Final = replies.TOO_MANY_RECIPIENTS.code
 TRY_AGAIN: Final = 451
@@ -55,13 +57,13 @@ class Recipients:
         self._alone = service.spread_first  # do only those of one and the same way belong here?
         self._turns: deque[asyncio.Future[None]] | None = None
         self._recalled: asyncio.Future[None] | None = None  # is somebody being looked up? Then when that is done
-        self._stepped_back: set[Way] = set()  # the ways of those who were first before, and let others go
+        self._stepped_back: frozenset[Way] = frozenset()  # the ways of those who were first before, and let others go
         self.legs: dict[object, Leg] = {}
         self.accepted: list[Accepted] = []
         """In the order of their answers, and from DATA on in that of their RCPTs."""
         self.apart = False
         """Is one of them asked alone because destinations disagreed when it came with others?"""
-        self.put_off: list[PutOff] = []
+        self.put_off: tuple[PutOff, ...] = ()
         """Those who are to come after."""
         self.copies: Copies | None = None
         self.refusal: Reply | None = None
@@ -76,12 +78,15 @@ class Recipients:
         known = NOTHING
         if self._recalled is not None or self._memory.concerns(recipient):
             known = await self._recall(recipient)
+            if self.refusal is not None:  # given up while we waited
+                return self.refusal
             if known.apart and not self._envelope.each:
                 self.apart = self._alone = True
         if self._alone:
             return await self._ask_alone(number, recipient, route, known)
         self._asking += 1
-        reply = await self._ask(number, recipient, route, known)
+        legs = self._legs_of(recipient, route, known)
+        reply = self._heard(number, recipient, legs, known, await _answer(legs, recipient))
         self._asking -= 1
         if self._turns:
             self._pass_the_turn()
@@ -109,15 +114,21 @@ class Recipients:
             await turn
         else:
             self._asking += 1
-        reply = replies.SPLIT
-        destinations = self._service.directory.destinations(route)
-        if await self._has_its_turn(destinations, known) and self._goes_with_the_others(recipient, destinations, known):
-            reply = await self._ask(number, recipient, route, known)
-        else:
-            self.put_off.append((recipient, destinations))
+        reply = await self._ask_in_turn(number, recipient, route, known)
         self._asking -= 1
         self._pass_the_turn()
         return reply
+
+    async def _ask_in_turn(self, number: int, recipient: Recipient, route: Route, known: Known) -> Reply:
+        destinations = self._service.directory.destinations(route)
+        first = await self._has_its_turn(destinations, known)
+        if not (first and self._goes_with_the_others(recipient, destinations, known)):
+            self.put_off += ((recipient, destinations),)
+            return replies.SPLIT
+        if self.refusal is not None:  # given up while we waited
+            return self.refusal
+        legs = self._legs_of(recipient, route, known)
+        return self._heard(number, recipient, legs, known, await _answer(legs, recipient))
 
     def _pass_the_turn(self) -> None:
         if self._turns and not self._asking:
@@ -131,7 +142,7 @@ class Recipients:
         individual = any(destination.individual for destination in destinations)
         way = known.way(individual)
         if way not in self._stepped_back and await self._memory.yields(known, self._stepped_back, individual):
-            self._stepped_back.add(way)
+            self._stepped_back |= {way}
         return way not in self._stepped_back
 
     def _goes_with_the_others(self, recipient: Recipient, destinations: Sequence[Destination], known: Known) -> bool:
@@ -140,27 +151,20 @@ class Recipients:
 
     # -- asking
 
-    async def _ask(self, number: int, recipient: Recipient, route: Route, known: Known) -> Reply:
-        if self.refusal is not None:  # given up while we waited
-            return self.refusal
+    def _legs_of(self, recipient: Recipient, route: Route, known: Known) -> Legs:
         directory = self._service.directory
         destinations = directory.destinations(route)
-        if len(destinations) == 1:
-            legs: tuple[Leg, ...] = (self._leg(destinations[0], recipient, known),)
-        else:
-            legs = tuple([self._leg(destination, recipient, known) for destination in destinations])
         if route.best_effort:
             self._offer_copies(directory.copies(route), recipient, known)
-        if len(legs) == 1:
-            reply = await legs[0].delivery.rcpt(recipient)
-        else:
-            reply = await _ask_all(legs, recipient)
+        if len(destinations) == 1:
+            return (self._leg(destinations[0], recipient, known),)
+        return tuple([self._leg(destination, recipient, known) for destination in destinations])
+
+    def _heard(self, number: int, recipient: Recipient, legs: Legs, known: Known, reply: Reply) -> Reply:
+        """All destinations of a recipient have answered; returns what it is told."""
         if reply.positive:
             self.accepted.append((number, recipient, legs))
             return reply
-        return self._not_accepted(recipient, known, reply)
-
-    def _not_accepted(self, recipient: Recipient, known: Known, reply: Reply) -> Reply:
         if self.copies is not None:
             self.copies.withdraw(recipient)
         if reply.permanent and known is not NOTHING:
@@ -213,7 +217,11 @@ def _key(destination: Destination, recipient: Recipient, known: Known) -> object
     return (destination, past, alone) if any(past) or alone else destination
 
 
-async def _ask_all(legs: Sequence[Leg], recipient: Recipient) -> Reply:
+def _answer(legs: Legs, recipient: Recipient) -> Coroutine[Any, Any, Reply]:
+    return legs[0].delivery.rcpt(recipient) if len(legs) == 1 else _ask_all(legs, recipient)
+
+
+async def _ask_all(legs: Legs, recipient: Recipient) -> Reply:
     answers = await together([leg.delivery.rcpt(recipient) for leg in legs])
     refused = refusal(answers)
     if refused is None:

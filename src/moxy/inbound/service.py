@@ -24,10 +24,10 @@ from moxy.smtp.extension import EIGHT_BIT, Offer
 from moxy.smtp.reply import Reply
 
 if TYPE_CHECKING:
+    from moxy.inbound.conclusion import Conclusion
     from moxy.inbound.connection import ClientConnection
     from moxy.inbound.leg import Leg
     from moxy.inbound.proxied import Proxied
-    from moxy.inbound.transaction import Transaction
 
 
 QUIET_SECONDS: Final = 1.0
@@ -121,7 +121,7 @@ class Service:
     goodbye: Reply = field(init=False)
     order: CommitOrder = field(init=False, default_factory=CommitOrder)
     connections: set[ClientConnection | Proxied] = field(init=False, default_factory=set)
-    commits: set[Transaction | Leg] = field(init=False, default_factory=set)
+    commits: set[Conclusion | Leg] = field(init=False, default_factory=set)
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)
     identify: Callable[[], str] = field(init=False)

@@ -93,13 +93,15 @@ class Transaction:
         self._asked_for_data = True
         legs = tuple(self._legs.values())
         if len(legs) == 1:
-            self._hear_of_data(legs[0], await legs[0].delivery.data())
+            leg = legs[0]
+            self._hear_of_data(leg, await leg.delivery.data())
+            refused = leg.concluded
         else:
             await self._ask_all_for_data(legs)
+            refused = not self.envelope.each and any(leg.concluded for leg in legs)
         if self._refusal is not None:  # the client left meanwhile
             return self._refusal
-        refused = [leg for leg in legs if leg.answers]
-        if refused and not (self.envelope.each and len(legs) > 1):
+        if refused:
             return await self._refuse_at_data()
         copies = self._recipients.copies
         if copies is not None:
@@ -175,7 +177,7 @@ class Transaction:
 
     # -- the end
 
-    async def finish(self, octets: int) -> Reply | Replies:
+    def finish(self, octets: int) -> Reply | Replies | Coroutine[Any, Any, Reply | Replies]:
         """The client's dot has come: judge, then commit. Returns what the client is told (D4 to D7).
 
         `octets` is the size of the content after unstuffing.
@@ -188,15 +190,7 @@ class Transaction:
         if self._hops.count > self._service.bounds.hops:
             self.fail(replies.TOO_MANY_HOPS)
             return self.to_all(replies.TOO_MANY_HOPS)
-        conclusion = self._conclude()
-        self._service.commits.add(self)
-        try:
-            return await conclusion.commit()
-        except BaseException:
-            conclusion.broken()
-            raise
-        finally:
-            self._service.commits.discard(self)
+        return self._conclude().commit()
 
     def breaks_off(self) -> None:
         """The content does not end in CRLF. Some destinations cannot take it then, and say so at the end (T12)."""

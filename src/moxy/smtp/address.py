@@ -66,14 +66,33 @@ class AddressError(ValueError):
         self.status = status
 
 
+def _key(local: str, domain: str) -> str:
+    if not domain:
+        return local.lower()  # RFC 5321 §4.1.1.3: <Postmaster> in any case; the null reverse-path is ""
+    if local.startswith('"'):
+        local = _canonical(local)
+    if local.lower() == POSTMASTER:
+        local = POSTMASTER
+    return f"{local}@{domain}"
+
+
+def _canonical(quoted: str) -> str:
+    """The one spelling of a quoted local part: without quotes if it can be, else with the fewest backslashes."""
+    plain = _QUOTED_PAIR.sub(r"\1", quoted[1:-1])
+    if _DOT_STRING.fullmatch(plain):
+        return plain
+    return '"' + _MUST_BE_QUOTED.sub(r"\\\1", plain) + '"'
+
+
 class Path:
     """A mailbox in the envelope: the common part of reverse-path and forward-path. Never changed once made.
 
     `text` is the mailbox as spelled, without angle brackets and source route. `local` is its local part as spelled,
-    quotes included. `domain` is canonical, "" where there is none; a literal keeps its brackets.
+    quotes included. `domain` is canonical, "" where there is none; a literal keeps its brackets. `key` is the identity
+    of the mailbox: the same for all spellings that mean the same (contract T48).
     """
 
-    __slots__ = ("domain", "local", "text")
+    __slots__ = ("domain", "key", "local", "text")
 
     error_status: ClassVar[str]
 
@@ -81,6 +100,8 @@ class Path:
         self.text = text
         self.local = local
         self.domain = domain
+        usual = domain and local[0] != '"' and len(local) != len(POSTMASTER)
+        self.key = f"{local}@{domain}" if usual else _key(local, domain)
 
     @classmethod
     def parse(cls, text: str, utf8: bool = False) -> Self:
@@ -96,16 +117,6 @@ class Path:
     def _without_domain(cls, text: str) -> Self | None:
         """The path that this kind allows without a domain, if `text` spells it."""
         raise NotImplementedError
-
-    @property
-    def key(self) -> str:
-        """The identity of the mailbox: the same for all spellings that mean the same (contract T48)."""
-        if not self.domain:
-            return self.local.lower()  # RFC 5321 §4.1.1.3: <Postmaster> in any case; the null reverse-path is ""
-        local = _canonical(self.local) if self.local.startswith('"') else self.local
-        if len(local) == len(POSTMASTER) and local.lower() == POSTMASTER:
-            local = POSTMASTER
-        return f"{local}@{self.domain}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Path) and type(other) is type(self) and other.key == self.key
@@ -246,14 +257,6 @@ def _domain(text: str, status: str) -> str:
         return canonical(text)
     except ValueError as error:
         raise AddressError(str(error), status) from None
-
-
-def _canonical(quoted: str) -> str:
-    """The one spelling of a quoted local part: without quotes if it can be, else with the fewest backslashes."""
-    plain = _QUOTED_PAIR.sub(r"\1", quoted[1:-1])
-    if _DOT_STRING.fullmatch(plain):
-        return plain
-    return '"' + _MUST_BE_QUOTED.sub(r"\\\1", plain) + '"'
 
 
 def _needs_utf8() -> AddressError:

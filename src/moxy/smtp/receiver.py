@@ -94,7 +94,6 @@ Event = Command | Content | ContentFault
 
 _CONTENT: Final = State.CONTENT
 _CHUNK: Final = State.CHUNK
-_CR: Final = 0x0D
 _LAST: Final = frozenset({Quit, StartTls})
 """Who is accepted ends the session as it was."""
 
@@ -191,16 +190,17 @@ class Receiver:
         if self.closed or (self.waiting and not self._may_overlap()):
             self.ready = False
             return None
-        if self.state >= _CONTENT:
-            return self._next_content() if self.state is _CONTENT else self._next_of_chunk()
+        state = self.state
+        if state >= _CONTENT:
+            return self._next_content() if state is _CONTENT else self._next_of_chunk()
         line = self._next_line()
         if line is None:
             self.ready = False
             return None
         command = line if isinstance(line, Invalid) else parse(line, self._verbs)
-        following = TRANSITIONS[self.state].get(type(command))
+        following = TRANSITIONS[state].get(type(command))
         if following is None:
-            following = self.state
+            following = state
             if type(command) is Bdat and not 0 < self._size < command.octets:
                 return self._swallow(command)
             command = self._without_a_row(command)
@@ -230,20 +230,22 @@ class Receiver:
         """Put a reply out, and move the state as it says; after our last words nothing more is said."""
         if self.closed:
             return
-        if type(command) is Bdat and reply.code != replies.CLOSING_CODE:
-            self._begin_chunk(command, wanted=reply.code < 400)
+        kind, code = type(command), reply.code
+        if type(command) is Bdat and code != replies.CLOSING_CODE:
+            self._begin_chunk(command, wanted=code < 400)
             return
         self.output.append(reply.wire)
-        if reply.code < 400:
+        if code < 400:
+            self.state = command.following
             if command.following is _CONTENT:
                 self._begin_content()
-            elif type(command) in _LAST:
+            elif kind in _LAST:
                 self.closed = True
-                self.secures = type(command) is StartTls
+                self.secures = kind is StartTls
+            return
+        if kind in _OVER_ANYWAY:
             self.state = command.following
-        elif type(command) in _OVER_ANYWAY:
-            self.state = command.following
-        if reply.code == replies.CLOSING_CODE:
+        if code == replies.CLOSING_CODE:
             self.closed = True
 
     def _begin_content(self) -> None:
@@ -262,20 +264,20 @@ class Receiver:
     def _next_line(self) -> bytes | Invalid | None:
         """Cut one command line off the buffer. Only CRLF ends a line (§2.3.8)."""
         buffer, start = self._buffer, self._position
-        end = buffer.find(b"\n", start)
-        if end < 0:
+        end = buffer.find(b"\n", start) + 1
+        if not end:
             self._bound_the_line()
             return None
-        self._position = end + 1
-        if end + 1 == len(buffer):
+        if end == len(buffer):
             self._buffer, self._position = b"", 0
             self.ready = False
-        if end - start >= self._command_line or self._skipping:
+        else:
+            self._position = end
+        line = buffer[start:end]
+        if len(line) > self._command_line or self._skipping:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
-        if end == start or buffer[end - 1] != _CR:
-            return Invalid(replies.BARE_LINE_END_IN_COMMAND)
-        return buffer[start : end - 1]
+        return line[:-2] if line.endswith(b"\r\n") else Invalid(replies.BARE_LINE_END_IN_COMMAND)
 
     def _bound_the_line(self) -> None:
         """Of a line that is too long before its end has come, keep nothing."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, final
 
 from moxy.smtp.limits import REPLY_LINE
@@ -32,6 +33,9 @@ PARSED_LINES_LIMIT: Final = 200
 
 PARSED_REPLY_LIMIT: Final = 65_536
 """Octets of one reply as we read it: room for LINES_LIMIT lines of 512 octets."""
+
+KNOWN_REPLIES: Final = 256
+"""Lines of replies that are remembered, with what they say, in the whole process."""
 
 _CODES: Final = range(200, 600)
 
@@ -76,16 +80,6 @@ class Reply:
         self.wire = "".join(
             [f"{code}{mark}{prefix}{text}\r\n" for mark, text in zip(marks, texts, strict=True)]
         ).encode()
-
-    @classmethod
-    def _from_clean_wire(cls, wire: bytes) -> Reply:
-        """The reply that `wire`, found by _CLEAN_REPLY, is. Its text is looked at when first asked for."""
-        reply = cls.__new__(cls)
-        code = reply.code = int(wire[:3])
-        reply.positive = code < 300
-        reply.wire = wire
-        reply._parts = None
-        return reply
 
     @property
     def status(self) -> str:
@@ -195,6 +189,22 @@ class Replies:
         return f"Replies({', '.join(str(reply) for reply in self.all)}: {self.verdict})"
 
 
+@lru_cache(KNOWN_REPLIES)
+def _of_clean_wire(wire: bytes) -> Reply | None:
+    """The reply that a line is which _CLEAN_REPLY knows. Its text is looked at when first asked for.
+
+    A destination says the same all day: only its last word has, mostly, something of its own.
+    """
+    if _CLEAN_REPLY.fullmatch(wire) is None:
+        return None
+    reply = Reply.__new__(Reply)
+    reply.code = int(wire[:3])
+    reply.positive = reply.code < 300
+    reply.wire = wire
+    reply._parts = None
+    return reply
+
+
 class ReplyError(ValueError):
     """What a destination sent is no reply. Nothing more can be understood of that connection (contract T42)."""
 
@@ -236,9 +246,10 @@ class ReplyParser:
         buffer, place = self._buffer, self._place
         if place == len(buffer):
             return None
-        if not self._texts and (match := _CLEAN_REPLY.match(buffer, place)) is not None:
-            self._place = match.end()
-            return Reply._from_clean_wire(match[0])
+        end = buffer.find(b"\n", place) + 1
+        if end and not self._texts and (reply := _of_clean_wire(buffer[place:end])) is not None:
+            self._place = end
+            return reply
         return self._next_by_lines()
 
     def _next_by_lines(self) -> Reply | None:
