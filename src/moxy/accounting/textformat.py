@@ -11,22 +11,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 from moxy.accounting.escape import escaped
 from moxy.accounting.record import Record
 
+Reader = Callable[[Record], object]
 
-def _recipients(record: Record) -> str:
-    return escaped(",".join(record.recipients))
-
-
-_FIELDS: Final[dict[str, Callable[[Record], str]]] = {
-    "shost": lambda record: escaped(record.client) or "unix",
-    "sender": lambda record: escaped(record.reverse_path),
-    "dhost": lambda record: escaped(record.destination),
-    "rcpts": _recipients,
-    "msize": lambda record: str(record.size),
+_FIELDS: Final[dict[str, Reader]] = {
+    "shost": lambda record: record.client or "unix",
+    "sender": attrgetter("reverse_path"),
+    "dhost": attrgetter("destination"),
+    "rcpts": lambda record: ",".join(record.recipients),
+    "msize": attrgetter("size"),
 }
 """Every `%word` but `%date`, which belongs to the format as much as to the record."""
 
@@ -64,12 +62,18 @@ class LineFormat:
 
     def render(self, record: Record) -> str:
         """The line for `record`, without a line end."""
-        return self._template % tuple([read(record) for read in self._readers])
+        line = self._template % tuple([read(record) for read in self._readers])
+        return line if line.isprintable() else self._template % self._escaped(record)
 
-    def _compile(self, format: str) -> tuple[str, tuple[Callable[[Record], str], ...]]:
+    def _escaped(self, record: Record) -> tuple[object, ...]:
+        """What fills the template, with what strangers have written made harmless."""
+        date = self._date_of
+        return tuple([read(record) if read == date else escaped(str(read(record))) for read in self._readers])
+
+    def _compile(self, format: str) -> tuple[str, tuple[Reader, ...]]:
         """A %-template with one `%s` for each word, and for each what fills it: the fastest way of those measured."""
         pieces: list[str] = []
-        readers: list[Callable[[Record], str]] = []
+        readers: list[Reader] = []
         for position, piece in enumerate(WORD.split(format)):
             if position % 2 == 0:
                 pieces.append(_one_line(piece).replace("%", "%%"))

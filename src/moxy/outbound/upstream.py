@@ -66,10 +66,10 @@ class Borrower(Protocol):
 class _Group:
     """Commands asked together, and the replies that have come."""
 
-    __slots__ = ("done", "missing", "patience", "replies")
+    __slots__ = ("count", "done", "patience", "replies")
 
-    def __init__(self, missing: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
-        self.missing = missing
+    def __init__(self, count: int, patience: float, done: Callable[[list[Reply]], None]) -> None:
+        self.count = count
         self.patience = patience
         self.done = done
         self.replies: list[Reply] = []
@@ -293,11 +293,12 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who asked."""
         sender, groups = self._sender, self._groups
+        now = self._loop.time()
         try:
             sender.receive(data)
             while self.lost is None and (reply := sender.next_reply()) is not None:
                 if groups:
-                    self._reply(groups, reply)
+                    self._reply(groups, reply, now)
                 else:
                     self._early(reply)
         except ReplyError as error:
@@ -306,12 +307,11 @@ class Upstream(asyncio.Protocol):
         if sender.output:
             self.flush()
 
-    def _reply(self, groups: deque[_Group], reply: Reply) -> None:
+    def _reply(self, groups: deque[_Group], reply: Reply, now: float) -> None:
         group = groups[0]
         group.replies.append(reply)
-        group.missing -= 1
-        now = self.quiet_since = self._loop.time()
-        if group.missing:
+        self.quiet_since = now
+        if len(group.replies) < group.count:
             self.deadline = now + group.patience
         else:
             groups.popleft()
@@ -383,7 +383,7 @@ class Upstream(asyncio.Protocol):
         self._owner.ended(self)
         groups, self._groups = self._groups, deque()
         for group in groups:
-            group.done(group.replies + [why] * group.missing)
+            group.done(group.replies + [why] * (group.count - len(group.replies)))
 
     # -- what it says to the client
 
