@@ -45,7 +45,7 @@ class Conversation:
         self._bad_commands = 0
         self._transactions = 0  # MAIL commands, accepted or not
         self._asked = 0  # recipients asked for in this transaction, accepted or not
-        self._domains: set[str] = set()  # of all recipients asked for, if they are bounded
+        self._domains: set[str] | None = None  # of all recipients asked for, if they are bounded
         self.session = session
         self.distrust: Callable[[], None] | None = None
         """May the client say XCLIENT (T27)? Then what to call when that is over."""
@@ -177,9 +177,10 @@ class Conversation:
         bound = self._service.bounds.domains
         if not path.domain:
             return False
-        if path.domain not in self._domains and len(self._domains) >= bound:
+        domains = self._domains = self._domains or set()
+        if path.domain not in domains and len(domains) >= bound:
             return True
-        self._domains.add(path.domain)
+        domains.add(path.domain)
         return False
 
     async def rcpt(self, event: command.Rcpt) -> Reply:

@@ -25,7 +25,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, final
 
 from moxy.smtp import limits, replies
@@ -129,7 +128,7 @@ class Receiver:
         self._buffer = b""
         self._position = 0
         self._skipping = False  # inside a command line that is too long
-        self.waiting: Final[deque[Command]] = deque()
+        self.waiting: Final[list[Command]] = []  # a deque would be a quarter of an idle connection's memory
         """Commands given out and not yet answered."""
         self.output: list[bytes] = []
         """What `take_output` would return, in pieces."""
@@ -217,10 +216,10 @@ class Receiver:
         waiting = self.waiting
         self.ready = bool(self._buffer)
         if waiting and waiting[0] is command:
-            waiting.popleft()
+            del waiting[0]
             self._settle(command, reply)
             while waiting and (due := waiting[0].reply) is not None:
-                self._settle(waiting.popleft(), due)
+                self._settle(waiting.pop(0), due)
         elif any(other is command for other in waiting) and command.reply is None:
             command.reply = reply
         else:
