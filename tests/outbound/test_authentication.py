@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -19,7 +20,7 @@ from moxy.smtp.reply import Reply
 from moxy.smtp.sasl import MECHANISMS
 from support.destination import Act, Answer
 from support.outbound import Outbound, recipients, running_outbound
-from support.scenario import scenario
+from support.scenario import scenario, until
 from support.tlsdestination import REQUIRED, TlsDestination, TlsTalk, running_tls_destination, settings
 
 USER, SECRET = "moxy", "hunter2"
@@ -219,6 +220,20 @@ async def test_a_secret_that_was_refused_is_not_told_with_each_message() -> None
         pool._turned_away -= LOCKED_OUT
         destination.auth = scripts()["CRAM-MD5"]  # type: ignore[assignment]
         assert (await ask(outbound, destination.port)).positive
+
+
+@scenario
+async def test_all_who_wait_for_a_connection_hear_at_once_that_we_are_not_let_in() -> None:
+    who = settings(REQUIRED, login=login("CRAM-MD5"), connections=1)
+    async with running_tls_destination() as destination, running_outbound(who) as outbound:
+        destination.mechanisms = "CRAM-MD5"
+        destination.auth = [Act.SILENCE]
+        asking = [asyncio.create_task(ask(outbound, destination.port)) for _ in range(4)]
+        await until(lambda: destination.silences and len(outbound.pools[0]._waiting) == 3, "the others to wait")
+        destination.talks[0].act("535 5.7.8 bad credentials")
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(*asking) == [replies.NOT_LET_IN] * 4
+        assert len(destination.talks) == 1
 
 
 @pytest.mark.parametrize("answer", ["504 5.5.4 unknown", "534 5.7.9 too weak"])

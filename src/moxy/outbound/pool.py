@@ -96,6 +96,7 @@ class Pool:
             if self._idle:
                 upstream = self._idle.pop()
             elif loop.time() - self._turned_away < LOCKED_OUT:
+                self._make_room()  # nobody else who waits will be let in
                 return replies.NOT_LET_IN
             elif self._has_room():
                 return await self._connect(session, loop, deadline)
