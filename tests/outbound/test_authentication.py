@@ -19,7 +19,7 @@ from moxy.smtp import replies
 from moxy.smtp.reply import Reply
 from moxy.smtp.sasl import MECHANISMS
 from support.destination import Act, Answer
-from support.outbound import Outbound, recipients, running_outbound
+from support.outbound import Outbound, recipients, running_outbound, texts
 from support.scenario import scenario, until
 from support.tlsdestination import REQUIRED, TlsDestination, TlsTalk, running_tls_destination, settings
 
@@ -234,6 +234,24 @@ async def test_all_who_wait_for_a_connection_hear_at_once_that_we_are_not_let_in
         async with asyncio.timeout(5):
             assert await asyncio.gather(*asking) == [replies.NOT_LET_IN] * 4
         assert len(destination.talks) == 1
+
+
+@scenario
+async def test_connections_that_were_let_in_are_still_waited_for() -> None:
+    who = settings(REQUIRED, login=login("CRAM-MD5"), connections=2)
+    async with running_tls_destination() as destination, running_outbound(who) as outbound:
+        destination.mechanisms = "CRAM-MD5"
+        destination.auth = scripts()["CRAM-MD5"]  # type: ignore[assignment]
+        first, second = (outbound.open(outbound.to(destination.port)) for _ in range(2))
+        await outbound.begin(first, recipients("a@one.test"))
+        destination.auth = ["454 4.7.0 too many at once"]
+        assert await second.rcpt(recipients("b@one.test")[0]) == replies.NOT_LET_IN
+        second.abort()
+        waiting = asyncio.create_task(ask(outbound, destination.port))
+        await until(lambda: outbound.pools[0]._waiting, "the third to wait")
+        assert texts(await first.finish(5)) == ["250 2.0.0 taken"]
+        assert (await waiting).positive
+        assert len(destination.talks) == 2
 
 
 @pytest.mark.parametrize("answer", ["504 5.5.4 unknown", "534 5.7.9 too weak"])

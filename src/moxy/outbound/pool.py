@@ -95,10 +95,10 @@ class Pool:
             upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
-            elif loop.time() - self._turned_away < LOCKED_OUT:
+            elif not self._open and self._locked_out(loop.time()):
                 self._make_room()  # nobody else who waits will be let in
                 return replies.NOT_LET_IN
-            elif self._has_room():
+            elif not self._locked_out(loop.time()) and self._has_room():
                 return await self._connect(session, loop, deadline)
             else:
                 upstream = await self._wait(loop, deadline)
@@ -106,6 +106,9 @@ class Pool:
                 return upstream
             if loop.time() >= deadline:
                 return replies.DESTINATION_BUSY
+
+    def _locked_out(self, now: float) -> bool:
+        return now - self._turned_away < LOCKED_OUT
 
     async def _alive(self, upstream: Upstream, now: float) -> bool:
         if upstream.lost is None and now - upstream.quiet_since >= FRESH:
