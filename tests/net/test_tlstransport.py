@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from moxy.net.tlstransport import TlsTransport, subject_of
+from moxy.net.tlstransport import BARREN, TlsTransport, subject_of
 from support.certificates import client_context, issue, server_tls
 
 
@@ -198,6 +198,67 @@ def test_back_pressure_passes_in_both_directions(wire: Wire) -> None:
     assert wire.raw.done == ["pause", "resume"]
     assert wire.transport.get_write_buffer_size() == 7
     assert wire.transport.get_extra_info("peername") == ("192.0.2.1", 1)
+
+
+def single_octets(wire: Wire, count: int) -> bytes:
+    """Records of 23 octets, each with one of content. To change keys is 27 octets and as dear as 20 of these."""
+    for number in range(count):
+        wire.client.write(bytes([number % 256]))
+    return wire.outgoing.read()
+
+
+def test_much_that_says_little_is_looked_at_in_turns(wire: Wire) -> None:
+    async def turns() -> None:
+        wire.raw.protocol.data_received(single_octets(wire, 4000))
+        assert wire.raw.done == ["pause"]
+        assert len(wire.session.happened) == 1
+        while wire.raw.done[-1] == "pause":
+            await asyncio.sleep(0)  # somebody else's turn
+        assert wire.raw.done == ["pause"] * 3 + ["resume"]
+
+    asyncio.run(turns())
+    assert b"".join(wire.session.happened) == bytes(number % 256 for number in range(4000))
+    assert max(map(len, wire.session.happened)) * 22 < BARREN + 8192
+
+
+def test_who_wants_no_more_in_the_middle_of_a_turn_gets_the_rest_when_it_does(wire: Wire) -> None:
+    async def turns() -> None:
+        wire.session.answer = lambda data: wire.transport.pause_reading()
+        wire.raw.protocol.data_received(single_octets(wire, 2000))
+        (first,) = wire.session.happened
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert wire.session.happened == [first]
+        wire.session.answer = lambda data: None
+        wire.transport.resume_reading()
+        assert wire.session.happened == [first]
+        await asyncio.sleep(0)
+        assert len(b"".join(wire.session.happened)) == 2000
+        assert wire.raw.done[-1] == "resume"
+
+    asyncio.run(turns())
+
+
+def test_what_waits_for_its_turn_goes_with_the_connection(wire: Wire) -> None:
+    async def turns() -> None:
+        wire.raw.protocol.data_received(single_octets(wire, 2000))
+        wire.transport.abort()
+        wire.raw.protocol.connection_lost(None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(turns())
+    assert len(wire.session.happened) == 2
+    assert wire.raw.done == ["pause", "abort"]
+
+
+def test_content_is_no_turn_s_matter_whatever_the_size_of_its_records(wire: Wire) -> None:
+    for size in (1000, 16_384):
+        wire.session.happened.clear()
+        for _ in range(0, 200_000, size):
+            wire.client.write(b"x" * size)
+        wire.pass_on()
+        assert len(wire.session.happened) == 1
 
 
 def test_a_record_that_is_none_ends_the_connection_behind_what_came_before(wire: Wire) -> None:

@@ -8,6 +8,8 @@ Rules:
 - What was received in the clear before is not looked at: it is no part of the TLS connection (T32).
 - All that can be decrypted is handed on at once, and what is written leaves at once: between two wake-ups nothing waits
   here but part of a record.
+- Who sends much and says little has turns like everybody: records that change keys (27 octets, 27 µs) or hold single
+  octets are decrypted some at a time, and meanwhile no more is read.
 - The end of input is told once, be it TLS's own (close_notify, RFC 8446 §6.1) or TCP's. That the first is missing
   means nothing: a message ends with its dot.
 - Nothing that a peer sends raises an exception: it ends the connection, and the reason is told.
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 65_536
 """Octets asked for at once; OpenSSL gives those of one record, 16 KiB at most."""
+
+SLICE: Final = 8192
+"""Octets given to OpenSSL at once; more, where as much was content in this wake-up: each time costs a few µs."""
+
+BARREN: Final = 20_480
+"""Octets without content that are looked at in one wake-up: more than the beginning of a record, which are 16 KiB."""
 
 SUBJECT_LENGTH: Final = 256
 """As much of the name in a client's certificate as is told."""
@@ -52,8 +60,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_asks_client", "_done", "_incoming", "_input_over", "_kept", "_outgoing", "_owner", "_protocol", "_tls",
-        "_transport", "get_extra_info", "is_closing", "pause_reading", "resume_reading",
+        "_asks_client", "_done", "_incoming", "_input_over", "_kept", "_outgoing", "_owner", "_paused", "_protocol",
+        "_rest", "_tls", "_transport", "get_extra_info", "is_closing",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, owner: Secured, tls: ServerTls) -> None:
@@ -68,8 +76,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._kept = False  # is the connection to stay open when the peer's half is closed?
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+        self._rest = b""  # what was received, and has its turn later; meanwhile `transport` is paused
+        self._paused = False  # does the protocol want no more?
         transport.set_protocol(self)
 
     # -- for the transport we are a protocol
@@ -78,12 +86,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Decrypt, and hand on what comes of it. Behind a close_notify OpenSSL reads no more, and would keep it all."""
         if self._done or self._input_over:
             return
-        self._incoming.write(data)
-        if self._owner is not None and not self._shake_hands(self._owner):
-            return
-        self._read()
+        taken = self._read(data)
         if self._outgoing.pending:
             self._transport.write(self._outgoing.read())  # the end of our handshake, if nothing else was written
+        if taken < len(data):
+            self._rest = data[taken:]
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """The next turn for what waits."""
+        if self._paused:
+            return
+        data, self._rest = self._rest, b""
+        self.data_received(data)
+        if not (self._rest or self._paused or self.is_closing()):
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The peer's TCP sends no more."""
@@ -107,6 +125,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._owner is not None:
             self._fail("the connection was lost in the middle of the handshake")
         self._done = True
+        self._rest = b""
         protocol, self._protocol = self._protocol, None  # no cycle is left for the collector
         if protocol is not None:
             protocol.connection_lost(exc)
@@ -122,6 +141,19 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         while written < len(data):
             written += tls.write(data[written:])
         self._transport.write(self._outgoing.read())
+
+    def pause_reading(self) -> None:
+        """Hand on no more."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self._paused = False
+        if self._rest:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._transport.resume_reading()
 
     def write_eof(self) -> None:
         """Say that we send no more, in TLS and in TCP."""
@@ -176,22 +208,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return TlsFacts(version, cipher)
         return TlsFacts(version, cipher, subject_of(certificate), hashlib.sha256(certificate).hexdigest())
 
-    def _read(self) -> None:
-        """Hand on everything that is there. A record that is not yet whole stays with OpenSSL."""
-        tls, incoming = self._tls, self._incoming
-        pieces = []
+    def _read(self, data: bytes) -> int:
+        """Hand on everything that is there, or as much as is one turn's; how many octets of `data` were looked at.
+
+        A record that is not yet whole stays with OpenSSL.
+        """
+        pieces: list[bytes] = []
+        taken = content = 0
         ended = broken = False
         try:
-            while incoming.pending:
-                piece = tls.read(BLOCK)
-                if not piece:
-                    ended = True
-                    break
-                pieces.append(piece)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            ended = True
+            while taken < len(data) and taken - content < BARREN and not (ended or self._done):
+                end = taken + max(SLICE, content)
+                self._incoming.write(data[taken:end])
+                taken = end
+                if self._owner is None or self._shake_hands(self._owner):
+                    octets, ended = self._decrypt(pieces)
+                    content += octets
         except ssl.SSLError:  # no TLS any more: somebody has changed what was sent, or made it up
             broken = True
         if broken:  # before they are answered: OpenSSL writes no more, either
@@ -200,6 +232,24 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if ended and not self._done and not self._input_over and not self._end_input():
             self.close()
+        return len(data) if ended or self._done else taken
+
+    def _decrypt(self, pieces: list[bytes]) -> tuple[int, bool]:
+        """Add to `pieces` what OpenSSL can decrypt; how much that is, and whether it was the last. Raises SSLError."""
+        tls, incoming = self._tls, self._incoming
+        content = 0
+        try:
+            while incoming.pending:
+                piece = tls.read(BLOCK)
+                if not piece:
+                    return content, True
+                pieces.append(piece)
+                content += len(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            return content, True
+        return content, False
 
     def _end_input(self) -> bool:
         """The peer sends no more; does the protocol go on?"""
