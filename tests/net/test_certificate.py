@@ -41,22 +41,47 @@ def test_a_certificate_without_names_is_for_nobody_in_particular() -> None:
     assert host_names(authority().certificate) == ()
 
 
+def changed(chain: Path, old: bytes, new: bytes) -> bytes:
+    """The certificate (DER) with other octets in the place of the `old` ones. Its signature is none any more."""
+    der = ssl.PEM_cert_to_DER_cert(chain.read_text())
+    assert der.count(old) == 1
+    return der.replace(old, new)
+
+
+def test_names_of_a_kind_that_nobody_knows_are_none(tmp_path: Path) -> None:
+    chain, key = issue("a.test").write(tmp_path, "a")
+    host_name, x400_address = b"\x82\x06a.test", b"\xa3\x06a.test"
+    chain.write_text(ssl.DER_cert_to_PEM_cert(changed(chain, host_name, x400_address)))
+    assert Certificate("a", chain, key).names == ()
+
+
+def broken_chain(chain: Path, what: str) -> str:
+    """A chain with something wrong; what is told of it, or "" where that is not the chain's."""
+    if what == "no chain":
+        chain.unlink()
+        return "cannot be read: No such file or directory"
+    if what == "not PEM":
+        chain.write_bytes(b"hello")
+    elif what == "half a certificate":
+        chain.write_bytes(chain.read_bytes()[:200])
+    elif what == "a version that there is none of":
+        chain.write_text(ssl.DER_cert_to_PEM_cert(changed(chain, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06")))
+    elif what == "half of the next certificate":
+        chain.write_bytes(chain.read_bytes() + authority().pem[:200])
+        return "a certificate in it is not whole"
+    else:
+        return ""
+    return "no certificate (PEM) in it"
+
+
 def broken(directory: Path, what: str) -> str:
     """Files with something wrong; what is told of it."""
     chain, key = issue("a.test").write(directory, "a")
-    path = key
-    if what == "no chain":
-        chain.unlink()
-        path, told = chain, "cannot be read: No such file or directory"
-    elif what == "no key":
+    if told := broken_chain(chain, what):
+        return f"{chain}: {told}"
+    if what == "no key":
         key.unlink()
         told = "cannot be read: No such file or directory"
-    elif what == "not PEM":
-        chain.write_bytes(b"hello")
-        path, told = chain, "no certificate (PEM) in it"
-    elif what == "half a certificate":
-        chain.write_bytes(chain.read_bytes()[:200])
-        path, told = chain, "no certificate (PEM) in it"
     elif what == "half a key":
         key.write_bytes(key.read_bytes()[:100])
         told = "no private key (PEM) in it"
@@ -72,12 +97,13 @@ def broken(directory: Path, what: str) -> str:
     else:
         issue("a.test", rsa_bits=1024).write(directory, "a")
         told = "ee key too small"
-    return f"{path}: {told}"
+    return f"{key}: {told}"
 
 
 MISTAKES = [
-    "no chain", "no key", "not PEM", "half a certificate", "half a key", "another key", "a key of another kind",
-    "a passphrase", "a small key",
+    "no chain", "no key", "not PEM", "half a certificate", "half of the next certificate",
+    "a version that there is none of", "half a key", "another key", "a key of another kind", "a passphrase",
+    "a small key",
 ]  # fmt: skip
 
 

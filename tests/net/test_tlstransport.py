@@ -327,3 +327,4 @@ def test_a_subject_is_written_as_directories_do() -> None:
     assert subject_of(der) == "CN=client.test"
     assert len(subject_of(ssl.PEM_cert_to_DER_cert(issue("x" * 60).pem.decode()))) == 63
     assert subject_of(b"nonsense") == ""
+    assert subject_of(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06")) == ""  # version 7

@@ -34,6 +34,11 @@ send in the clear otherwise. (OpenSSL's own for TLS 1.3.)
 _ANOTHER_KEY: Final = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 """OpenSSL's words for a key of another certificate, and for one of another kind."""
 
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+
+_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What an extension raises that cannot be read."""
+
 log = get_logger("moxy.net")
 
 
@@ -159,11 +164,15 @@ def authorities_context(authorities: Path | None) -> ssl.SSLContext:
 def read_chain(path: Path) -> list[x509.Certificate]:
     """The certificates in a file, our own first. Raises CertificateError."""
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
+        octets = path.read_bytes()
+        found = x509.load_pem_x509_certificates(octets)
     except OSError as error:
         raise CertificateError(path, f"cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CertificateError(path, "no certificate (PEM) in it") from None
+    if len(found) < octets.count(_BEGIN):
+        raise CertificateError(path, "a certificate in it is not whole")
+    return found
 
 
 def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -171,7 +180,7 @@ def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))
-    except (x509.ExtensionNotFound, ValueError):  # ValueError: an extension that cannot be read
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return ()
 
 

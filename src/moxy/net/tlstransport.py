@@ -274,5 +274,5 @@ def subject_of(certificate: bytes) -> str:
 
     try:
         return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()[:SUBJECT_LENGTH]
-    except ValueError:  # OpenSSL took it all the same
+    except (ValueError, x509.InvalidVersion):  # OpenSSL took it all the same
         return ""
