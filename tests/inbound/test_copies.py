@@ -363,6 +363,49 @@ async def test_where_each_has_its_own_reply_those_who_are_accepted_have_their_co
         assert [message.recipients for message in here.copy.messages] == [(ONE,)]
 
 
+async def with_prdr(here: Archived, *recipients: str) -> list[str]:
+    """One session of a client that takes a reply for each recipient; those replies."""
+    async with connected(here.relay.port) as client:
+        await client.ask("MAIL FROM:<sender@client.test> PRDR")
+        for recipient in recipients:
+            assert await client.ask(f"RCPT TO:<{recipient}>") == ACCEPTED
+        told = [await client.data(CONTENT)]
+        if told[0].startswith("353"):
+            told = [await client.reply() for _ in recipients]
+            await client.reply()
+        await client.ask("QUIT")
+    await here.idle()
+    return told
+
+
+@scenario
+async def test_where_each_has_its_own_reply_those_who_are_refused_have_no_copy(tmp_path: Path) -> None:
+    async with archived(tmp_path) as here:
+        here.one.answers[Phase.FINAL] = LATER
+        assert await with_prdr(here, ONE, TWO) == [LATER, TAKEN]
+        assert here.copy.ends_of_data == 0
+        assert here.outcomes(here.copy) == [(Outcome.ABORTED, LATER)]
+        here.one.answers[Phase.FINAL] = TAKEN
+        assert await with_prdr(here, ONE) == [TAKEN]
+        assert len(here.copy.messages) == 1
+
+
+@scenario
+async def test_who_shares_a_copy_with_one_that_is_accepted_has_no_second_one_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    async with archived(tmp_path) as here:
+        here.two.answers[Phase.FINAL] = LATER
+        assert await with_prdr(here, ONE, BOTH) == [TAKEN, LATER]
+        assert [message.recipients for message in here.copy.messages] == [(ONE, BOTH)]
+        here.two.answers[Phase.FINAL] = TAKEN
+        assert (await with_prdr(here, BOTH))[0].startswith("250")
+        assert here.holds() == (1, 1)
+        assert len(here.copy.messages) == 1
+        assert await with_prdr(here, ONE, BOTH) == [TAKEN, TAKEN]  # on purpose
+        assert len(here.copy.messages) == 2
+
+
 def test_a_bug_of_ours_leaves_no_copy_waiting_for_its_end() -> None:
     async def session() -> None:
         async with archived() as here, connected(here.relay.port) as client:

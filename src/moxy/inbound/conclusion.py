@@ -224,7 +224,8 @@ class Conclusion:
             return
         accepted = [reply is not None and reply.positive for reply in told]
         if any(accepted) if self._each else all(accepted):
-            copies.commit()
+            recipients = [recipient for _, recipient, _ in self._recipients.accepted]
+            copies.commit({one: reply for one, reply in zip(recipients, told, strict=True) if reply is not None}, why)
         else:
             copies.abort(why)
 

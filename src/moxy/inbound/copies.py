@@ -8,7 +8,7 @@ those who count have accepted the message (contract D5), and the client does not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from moxy.accounting.record import Outcome
@@ -145,18 +145,23 @@ class Copies:
 
     # -- the end
 
-    def commit(self) -> None:
-        """All those who count have the message: the copies get their dots, unless they have it from before."""
+    def commit(self, told: Mapping[Recipient, Reply], why: Reply) -> None:
+        """Those who count have the message: the copies get their dots, unless they have it from before.
+
+        Where each recipient was `told` a verdict of its own, a copy for none but refused ones ends because of `why`.
+        """
         self._let_the_client_go()
         for leg in self._in_content:
-            if leg.past is not NO_PAST and self._memory.message in leg.past.committed:
+            if not any(told[recipient].positive for recipient in leg.delivery.recipients):
+                self._account.given_up(leg, why)
+            elif leg.past is not NO_PAST and self._memory.message in leg.past.committed:
                 leg.delivery.abort()
                 self._account.record(
                     leg.delivery, Outcome.SUPPRESSED, replies.ALREADY_ACCEPTED, leg.delivery.recipients
                 )
             else:
                 self._service.commits.add(leg)
-                in_background(self._commit(leg))
+                in_background(self._commit(leg, told))
 
     def _let_the_client_go(self) -> None:
         """It has its verdict, and is read on however slowly a copy goes out."""
@@ -165,13 +170,15 @@ class Copies:
             self._reader.unblock()
         self.flow.release()
 
-    async def _commit(self, leg: Leg) -> None:
+    async def _commit(self, leg: Leg, told: Mapping[Recipient, Reply]) -> None:
         try:
             answers = await leg.delivery.finish(self._service.final)
             leg.conclude(answers, leg.delivery.unanswered)
             self._account.concluded(leg)
             if self._memory.lost:  # the client has gone without our verdict, and will come again
                 self._memory.keep([leg])
+            elif put_off := [recipient for recipient in leg.delivery.recipients if told[recipient].transient]:
+                await self._memory.copied(leg, put_off)
         finally:
             self._service.commits.discard(leg)
 

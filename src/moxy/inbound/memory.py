@@ -287,6 +287,12 @@ class Memory:
             in_background(self._ledger.write(entries))
         self._settle_noted(but=entries)
 
+    async def copied(self, leg: Leg, recipients: Iterable[Recipient]) -> None:
+        """These were put off, and share a copy with others who were not: they have theirs when they come again."""
+        paths = {recipient.path.key for recipient in recipients}
+        entries = [entry for entry in self._entries([leg], apart=False) if entry.forward_path in paths]
+        await self._ledger.write([entry for entry in entries if entry.state is State.COMMITTED])
+
     def _settle_noted(self, but: Iterable[Entry]) -> None:
         """What was noted is over, except for these: it was under way, and has been refused."""
         kept = {entry.key for entry in but}
