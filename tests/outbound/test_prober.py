@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 
 from moxy.mail import Host, Mode, Route
+from moxy.outbound.pool import LOCKED_OUT
 from moxy.outbound.prober import (
     AT_ONCE,
     FIRST_PAUSE_SECONDS,
@@ -22,13 +23,15 @@ from moxy.outbound.prober import (
     Prober,
 )
 from moxy.outbound.profile import Profile
-from moxy.outbound.settings import Identity, Settings
+from moxy.outbound.settings import Identity, Login, Settings
+from moxy.smtp import replies
 from support.clock import Clock
 from support.destination import Act, Answer, Phase, running_destination
 from support.ports import LOOPBACK, free_port
 from support.relay import Relay, route, running_relay
 from support.scenario import PATIENCE, scenario, until
 from support.smtpclient import connected
+from support.tlsdestination import REQUIRED, running_tls_destination, settings
 
 WITH_DSN = "250-destination.test\r\n250-8BITMIME\r\n250 DSN"
 WITHOUT = "250-destination.test\r\n250 8BITMIME"
@@ -155,6 +158,23 @@ async def test_who_cannot_be_reached_does_not_count_and_is_tried_again_after_lon
         await here.after(LONGEST_PAUSE_SECONDS)
         assert not here.prober.unreached
         assert here.profile.lacking("DSN") == [destination.address]
+
+
+@scenario
+async def test_who_does_not_let_us_in_is_told_the_secret_by_mail_or_a_probe_but_not_by_both() -> None:
+    async with running_tls_destination() as destination:
+        destination.mechanisms, destination.auth = "PLAIN", ["535 5.7.8 bad credentials"]
+        who = settings(REQUIRED, login=Login("moxy", "hunter2", ("PLAIN",)))
+        async with probing(route(destination.port), settings=who) as here:
+            async with connected(here.relay.port) as client:
+                assert await client.begin(["a@d0.test"]) == [str(replies.NOT_LET_IN)]
+            await here.round()
+            assert here.prober.unreached == [(destination.address, f"was not reached: {replies.NOT_LET_IN}")]
+            assert len(destination.commands("AUTH")) == 1
+            (pool,) = here.relay.pools
+            pool._turned_away -= LOCKED_OUT
+            await here.after(FIRST_PAUSE_SECONDS)
+            assert len(destination.commands("AUTH")) == 2
 
 
 @scenario

@@ -159,6 +159,8 @@ class Pool:
         """
         if self._probe is not None or len(self._open) + len(self._connecting) >= self.settings.connections:
             return ""
+        if self._locked_out(self._ground.loop.time()):
+            return f"was not reached: {replies.NOT_LET_IN}"
         # Without a client there is nobody to speak for by XCLIENT; all other identities can do without.
         settings = replace(self.settings, identity="header") if self.settings.identity == "xclient" else self.settings
         ground = replace(self._ground, probing=True)
