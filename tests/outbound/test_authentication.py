@@ -254,6 +254,22 @@ async def test_connections_that_were_let_in_are_still_waited_for() -> None:
         assert len(destination.talks) == 2
 
 
+@scenario
+async def test_nobody_waits_for_connections_that_others_keep_to_themselves() -> None:
+    who = settings(REQUIRED, login=login("CRAM-MD5"), lease="session")
+    async with running_tls_destination() as destination, running_outbound(who) as outbound:
+        destination.mechanisms = "CRAM-MD5"
+        destination.auth = scripts()["CRAM-MD5"]  # type: ignore[assignment]
+        first = outbound.open(outbound.to(destination.port))
+        await outbound.begin(first, recipients("a@one.test"))
+        destination.auth = ["454 4.7.0 too many at once"]
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+        assert texts(await first.finish(5)) == ["250 2.0.0 taken"]
+        assert len(destination.talks) == 2
+
+
 @pytest.mark.parametrize("answer", ["504 5.5.4 unknown", "534 5.7.9 too weak"])
 @scenario
 async def test_a_mechanism_that_is_too_weak_is_followed_by_the_next(answer: str) -> None:

@@ -95,10 +95,12 @@ class Pool:
             upstream: Upstream | None
             if self._idle:
                 upstream = self._idle.pop()
-            elif not self._open and self._locked_out(loop.time()):
-                self._make_room()  # nobody else who waits will be let in
-                return replies.NOT_LET_IN
-            elif not self._locked_out(loop.time()) and self._has_room():
+            elif self._locked_out(loop.time()):
+                if not self._open or self.settings.lease == "session":  # there is none that may become free
+                    self._make_room()  # nobody else who waits will be let in
+                    return replies.NOT_LET_IN
+                upstream = await self._wait(loop, deadline)
+            elif self._has_room():
                 return await self._connect(session, loop, deadline)
             else:
                 upstream = await self._wait(loop, deadline)
