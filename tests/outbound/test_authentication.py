@@ -204,12 +204,14 @@ async def test_a_refusal_is_never_the_clients_and_ends_the_attempt(answer: str) 
     assert len([line for line in said if line.startswith("AUTH")]) == 1
 
 
+@pytest.mark.parametrize("refused", ["535 5.7.8 bad credentials", "421 4.7.0 bye", Act.CLOSE, Act.RESET])
 @scenario
-async def test_a_secret_that_was_refused_is_not_told_with_each_message() -> None:  # accounts are locked for less
+async def test_a_secret_that_was_refused_is_not_told_with_each_message(refused: Answer) -> None:
+    """Accounts are locked for less. Some servers refuse without a word."""
     who = settings(REQUIRED, login=login("CRAM-MD5"))
     async with running_tls_destination() as destination, running_outbound(who) as outbound:
         destination.mechanisms = "CRAM-MD5"
-        destination.auth = ["535 5.7.8 bad credentials"]
+        destination.auth = [refused]
         for _ in range(3):
             assert await ask(outbound, destination.port) == replies.NOT_LET_IN
         assert len(destination.talks) == 1
