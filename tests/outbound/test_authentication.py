@@ -13,7 +13,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from moxy.net.overhearing import overheard
-from moxy.outbound.pool import LOCKED_OUT
 from moxy.outbound.settings import Login, Settings
 from moxy.smtp import replies
 from moxy.smtp.reply import Reply
@@ -204,22 +203,31 @@ async def test_a_refusal_is_never_the_clients_and_ends_the_attempt(answer: str) 
     assert len([line for line in said if line.startswith("AUTH")]) == 1
 
 
-@pytest.mark.parametrize("refused", ["535 5.7.8 bad credentials", "421 4.7.0 bye", Act.CLOSE, Act.RESET])
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("535 5.7.8 bad credentials", replies.NOT_LET_IN),
+        ("454 4.7.0 not now", replies.NOT_LET_IN_NOW),
+        ("421 4.7.0 bye", replies.NOT_LET_IN_NOW),
+        (Act.CLOSE, replies.NOT_LET_IN),
+        (Act.RESET, replies.NOT_LET_IN),
+    ],
+)
 @scenario
-async def test_a_secret_that_was_refused_is_not_told_with_each_message(refused: Answer) -> None:
+async def test_a_secret_that_was_refused_is_not_told_with_each_message(refused: Answer, told: Reply) -> None:
     """Accounts are locked for less. Some servers refuse without a word."""
     who = settings(REQUIRED, login=login("CRAM-MD5"))
     async with running_tls_destination() as destination, running_outbound(who) as outbound:
         destination.mechanisms = "CRAM-MD5"
         destination.auth = [refused]
         for _ in range(3):
-            assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+            assert await ask(outbound, destination.port) == told
         assert len(destination.talks) == 1
         (pool,) = outbound.pools
-        pool._turned_away -= LOCKED_OUT
-        assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+        pool._locked_out_until = 0.0
+        assert await ask(outbound, destination.port) == told
         assert len(destination.talks) == 2
-        pool._turned_away -= LOCKED_OUT
+        pool._locked_out_until = 0.0
         destination.auth = scripts()["CRAM-MD5"]  # type: ignore[assignment]
         assert (await ask(outbound, destination.port)).positive
 
@@ -247,7 +255,7 @@ async def test_connections_that_were_let_in_are_still_waited_for() -> None:
         first, second = (outbound.open(outbound.to(destination.port)) for _ in range(2))
         await outbound.begin(first, recipients("a@one.test"))
         destination.auth = ["454 4.7.0 too many at once"]
-        assert await second.rcpt(recipients("b@one.test")[0]) == replies.NOT_LET_IN
+        assert await second.rcpt(recipients("b@one.test")[0]) == replies.NOT_LET_IN_NOW
         second.abort()
         waiting = asyncio.create_task(ask(outbound, destination.port))
         await until(lambda: outbound.pools[0]._waiting, "the third to wait")
@@ -267,7 +275,7 @@ async def test_nobody_waits_for_connections_that_others_keep_to_themselves() -> 
         destination.auth = ["454 4.7.0 too many at once"]
         async with asyncio.timeout(5):
             for _ in range(2):
-                assert await ask(outbound, destination.port) == replies.NOT_LET_IN
+                assert await ask(outbound, destination.port) == replies.NOT_LET_IN_NOW
         assert texts(await first.finish(5)) == ["250 2.0.0 taken"]
         assert len(destination.talks) == 2
 

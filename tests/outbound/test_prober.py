@@ -10,7 +10,6 @@ import pytest
 import structlog.testing
 
 from moxy.mail import Host, Mode, Route
-from moxy.outbound.pool import LOCKED_OUT
 from moxy.outbound.prober import (
     AT_ONCE,
     FIRST_PAUSE_SECONDS,
@@ -172,9 +171,12 @@ async def test_who_does_not_let_us_in_is_told_the_secret_by_mail_or_a_probe_but_
             assert here.prober.unreached == [(destination.address, f"was not reached: {replies.NOT_LET_IN}")]
             assert len(destination.commands("AUTH")) == 1
             (pool,) = here.relay.pools
-            pool._turned_away -= LOCKED_OUT
-            await here.after(FIRST_PAUSE_SECONDS)
+            pool._locked_out_until = 0.0
+            with structlog.testing.capture_logs() as logged:
+                await here.after(FIRST_PAUSE_SECONDS)
             assert len(destination.commands("AUTH")) == 2
+            warnings = [entry for entry in logged if entry["log_level"] == "warning"]
+            assert [entry["event"] for entry in warnings] == ["not_let_in"]  # mail, shut out now, would not tell
 
 
 @scenario

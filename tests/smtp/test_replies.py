@@ -41,6 +41,7 @@ DECIDED = {
     "TLS_NOT_OFFERED": "451 4.7.4",
     "TLS_FAILED": "451 4.7.5",
     "NOT_LET_IN": "451 4.7.0",
+    "NOT_LET_IN_NOW": "451 4.7.0",
     "INTERNAL_ERROR": "451 4.3.0",
     "DESTINATION_GARBLED": "451 4.5.0",
     "CHUNK_OK": "250 2.0.0",

@@ -84,8 +84,8 @@ class Security(Section):
 
     auth_user: Line = Field(default="", examples=["moxy"])
     """Who we are to a server that wants to know (AUTH, RFC 4954). No mail is sent to one that does not let us in (451),
-    and for a minute it is not asked again. Its reason is in the operator's log (`not_let_in`). Empty: nobody in
-    particular.
+    and for a minute it is not told the secret again (ten seconds where it says 4xx). Its reason is in the operator's
+    log (`not_let_in`). Empty: nobody in particular.
     """
 
     auth_secret: Secret | None = Field(default=None, examples=[SecretPlace("file", "/etc/moxy/secret")])

@@ -42,7 +42,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
     private = login.in_clear or upstream.host.local or upstream.tls is not None
     offered = upstream.extensions.words("AUTH")
     usable = [name for name in login.mechanisms if name in offered and (private or name not in PLAINTEXT)]
-    reason = _why_none(login, offered)
+    reason, refusal = _why_none(login, offered), replies.NOT_LET_IN
     for mechanism in usable:
         try:
             reply = await _exchange(upstream, mechanism, login, ground.reply)
@@ -54,6 +54,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
             upstream.authenticated = True
             return None
         reason = _without_secret(reply, login)
+        refusal = replies.NOT_LET_IN_NOW if reply.transient else replies.NOT_LET_IN
         if reply.code not in NOT_THIS_MECHANISM:
             break
     ground.complain("not_let_in", destination=str(upstream.host), user=login.user, reason=reason)
@@ -61,7 +62,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
     upstream.quit()
     if lost is replies.DESTINATION_LOST and usable:  # it was told, and has closed without a word
         return replies.NOT_LET_IN
-    return lost or replies.NOT_LET_IN
+    return lost or refusal
 
 
 async def _exchange(upstream: Upstream, mechanism: str, login: Login, patience: float) -> Reply:

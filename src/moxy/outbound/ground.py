@@ -27,6 +27,9 @@ _OBJECTIONS: Final = {
 }
 """What keeps a probe from its end, in words that go on from the host's name."""
 
+_ALWAYS_TOLD: Final = frozenset({"not_let_in"})
+"""What a probe tells as mail does: for some time after it the host is not asked again, and nobody else would tell."""
+
 
 @dataclass(slots=True)
 class Ground:
@@ -60,7 +63,7 @@ class Ground:
     profile: Profile = field(default_factory=Profile, compare=False)
     """What is known of the hosts' extensions."""
     probing: bool = False
-    """Is a connection only made to learn of them? Then it is no matter for a warning that there is none."""
+    """Is a connection only made to learn of them? Then it is hardly ever a matter for a warning that there is none."""
 
     objection: str = field(default="", compare=False)
     """The last reason why a probe got no further; it goes on from the host's name."""
@@ -69,6 +72,7 @@ class Ground:
         """Tell the operator that a connection cannot be had as it should be."""
         if self.probing:
             self.objection = _OBJECTIONS[event].format_map(facts)
+        if self.probing and event not in _ALWAYS_TOLD:
             log.debug(event, **facts)
         else:
             log.warning(event, **facts)

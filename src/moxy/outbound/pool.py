@@ -38,7 +38,7 @@ UNHURRIED: Final = 0.05
 FORGIVEN: Final = 10.0
 """Seconds for which a host that could not be reached is tried after the others."""
 
-LOCKED_OUT: Final = 60.0
+LOCKED_OUT: Final = {replies.NOT_LET_IN: 60.0, replies.NOT_LET_IN_NOW: FORGIVEN}
 """Seconds for which a host that does not let us in is not told our secret again. A wrong one, told with each message,
 looks like an attack: accounts are locked for less.
 """
@@ -65,7 +65,8 @@ class Pool:
         self._cleaning = 0  # connections that are answering RSET, and will be free then
         self._relief: asyncio.TimerHandle | None = None
         self._failed = -FORGIVEN
-        self._turned_away = -LOCKED_OUT
+        self._locked_out_until = 0.0
+        self._locked_out_by = replies.NOT_LET_IN
 
     @property
     def place(self) -> Place:
@@ -98,7 +99,7 @@ class Pool:
             elif self._locked_out(loop.time()):
                 if not self._open or self.settings.lease == "session":  # there is none that may become free
                     self._make_room()  # nobody else who waits will be let in
-                    return replies.NOT_LET_IN
+                    return self._locked_out_by
                 upstream = await self._wait(loop, deadline)
             elif self._has_room():
                 return await self._connect(session, loop, deadline)
@@ -110,7 +111,7 @@ class Pool:
                 return replies.DESTINATION_BUSY
 
     def _locked_out(self, now: float) -> bool:
-        return now - self._turned_away < LOCKED_OUT
+        return now < self._locked_out_until
 
     async def _alive(self, upstream: Upstream, now: float) -> bool:
         if upstream.lost is None and now - upstream.quiet_since >= FRESH:
@@ -140,8 +141,9 @@ class Pool:
                 return result
             result = result.lost
         self._failed = self._ground.loop.time()
-        if result is replies.NOT_LET_IN:
-            self._turned_away = self._failed
+        if result in LOCKED_OUT:
+            self._locked_out_until = self._failed + LOCKED_OUT[result]
+            self._locked_out_by = result
         self._make_room()
         return result
 
@@ -162,7 +164,7 @@ class Pool:
         if self._probe is not None or len(self._open) + len(self._connecting) >= self.settings.connections:
             return ""
         if self._locked_out(self._ground.loop.time()):
-            return f"was not reached: {replies.NOT_LET_IN}"
+            return f"was not reached: {self._locked_out_by}"
         # Without a client there is nobody to speak for by XCLIENT; all other identities can do without.
         settings = replace(self.settings, identity="header") if self.settings.identity == "xclient" else self.settings
         ground = replace(self._ground, probing=True)
