@@ -17,6 +17,12 @@ from support.ports import LOOPBACK, free_port
 
 ANN, BOB = "ann@client.test", "bob@one.test"
 
+IMPATIENT = (
+    "-c",
+    "from moxy import cli; from moxy.process import supervisor; supervisor.GRACE_SECONDS = 0.5; cli.main()",
+)
+"""Moxy, but who does not end has half a second in place of fifteen."""
+
 
 @pytest.fixture
 def sink(directory):
@@ -25,11 +31,11 @@ def sink(directory):
 
 
 @contextmanager
-def served(directory, sink, top="", sections=""):
+def served(directory, sink, top="", sections="", **about):
     """A running Moxy, with keys for the top and sections for the end of its configuration."""
     configuration, port = written(directory, f"one.test 127.0.0.1:{sink.port}\n", sections)
     configuration.write_text(top + configuration.read_text())
-    with running(configuration, port) as moxy:
+    with running(configuration, port, **about) as moxy:
         yield moxy
 
 
@@ -235,14 +241,14 @@ def test_workers_end_when_their_supervisor_is_gone(directory, sink):
 
 
 def test_a_worker_that_does_not_end_is_killed(directory, sink):
-    with served(directory, sink, sections='[timeouts]\ndrain = "100ms"\n') as moxy:
+    with served(directory, sink, sections='[timeouts]\ndrain = "100ms"\n', program=IMPATIENT) as moxy:
         os.kill(moxy.workers()[0], signal.SIGSTOP)
         assert moxy.stop() == 0
         assert '"status": -9' in moxy.text()
 
 
 def test_an_old_worker_that_does_not_end_is_killed(directory, sink):
-    with served(directory, sink, sections='[timeouts]\ndrain = "100ms"\n') as moxy:
+    with served(directory, sink, sections='[timeouts]\ndrain = "100ms"\n', program=IMPATIENT) as moxy:
         (old,) = moxy.workers()
         os.kill(old, signal.SIGSTOP)
         os.kill(moxy.pid, signal.SIGHUP)

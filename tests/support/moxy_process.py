@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support.directories import UNPRIVILEGED, is_root, make_writable
 from support.ports import LOOPBACK, free_port
@@ -17,11 +18,17 @@ HOST_NAME = "mx.moxy.test"
 
 
 class Moxy(Running):
-    """A running Moxy. Its operator's log is `text()`."""
+    """A running Moxy. Its operator's log is `text()`. `program` is what Python is told to run."""
 
-    def __init__(self, configuration: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Path,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "moxy"),
+    ) -> None:
         environment = os.environ | {"PYTHONPATH": str(SOURCE)} | (environment or {})
-        arguments = [sys.executable, "-P", "-m", "moxy", "-c", str(configuration)]
+        arguments = [sys.executable, "-P", *program, "-c", str(configuration)]
         super().__init__(arguments, configuration.with_name("moxy.out"), environment)
         self.configuration = configuration
         self.port = port
@@ -59,9 +66,9 @@ def running_moxy(directory: Path, table: str, extra: str = "") -> Iterator[Moxy]
 
 
 @contextmanager
-def running(configuration: Path, port: int, environment: Mapping[str, str] | None = None) -> Iterator[Moxy]:
+def running(configuration: Path, port: int, *about: Any, **named: Any) -> Iterator[Moxy]:
     """Moxy with a whole configuration file, in either format, that has it listen on `port`. Stopped as above."""
-    with Moxy(configuration, port, environment) as moxy:
+    with Moxy(configuration, port, *about, **named) as moxy:
         moxy.wait_for_greeting(port)
         yield moxy
         status = moxy.stop()
