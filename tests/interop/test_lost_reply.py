@@ -19,7 +19,7 @@ from support.moxy_commands import moxy as moxy_command
 from support.moxy_commands import written
 from support.moxy_process import Moxy, running
 from support.postfix import PostfixClient
-from support.processes import PATIENCE
+from support.processes import PATIENCE, is_alive
 from support.scripted import by_attempt, fault_proxy, release, scripted_destinations
 
 pytestmark = pytest.mark.interop
@@ -49,12 +49,14 @@ class Client:
         self.program.deliver_all()
 
     def die(self) -> None:
-        """As the process that speaks with Moxy would in a crash."""
+        """As the process that speaks with Moxy would in a crash. As long as it has not, its kernel takes our reply."""
         if isinstance(self.program, EximClient):
             os.killpg(self.attempt.pid, signal.SIGKILL)
+            self.moxy.wait_until(lambda: not is_alive(self.attempt.pid), "the death of Exim")
             return
         (sending,) = self.program.processes("smtp")
         os.kill(sending, signal.SIGKILL)
+        self.program.wait_until(lambda: sending not in self.program.processes("smtp"), "the death of Postfix's client")
 
     def told(self, message: str) -> set[str]:
         return {status for status, _ in self.program.verdicts()[message].values()}

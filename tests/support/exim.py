@@ -19,7 +19,7 @@ import pytest
 
 from support.directories import UNPRIVILEGED, is_root, make_writable
 from support.ports import LOOPBACK, free_port
-from support.processes import GLANCE, PATIENCE, Running, run_to_end
+from support.processes import GLANCE, PATIENCE, Running, is_alive, run_to_end
 from support.submit import EIGHT_BIT
 
 BESIDE = Path(os.environ.get("MOXY_INTEROP", "/var/lib/moxy-interop"))
@@ -327,13 +327,5 @@ class EximDestination(_Instance, Running):
         """End the daemon, and wait for the processes that still deliver: their directory will be removed."""
         Running.__exit__(self, *about)
         deadline = time.monotonic() + PATIENCE
-        while _has_members(self.pid) and time.monotonic() < deadline:
+        while is_alive(self.pid) and time.monotonic() < deadline:
             time.sleep(GLANCE)
-
-
-def _has_members(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True

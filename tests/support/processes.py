@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
@@ -62,8 +63,8 @@ class Running:
 
     def wait_until(self, condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
         """Wait for `condition` to give something true, and return it; a failure says that it waited for `what`."""
-        glances = round(seconds / GLANCE)
-        for _ in range(glances):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             if value := condition():
                 return value
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,6 +100,19 @@ class Running:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self.stop()
+
+
+def is_alive(group: int) -> bool:
+    """Is any process of the group alive? Those that have died may wait long for somebody to ask after them."""
+    return any(_is_alive_in(group, file) for file in Path("/proc").glob("[0-9]*/stat"))
+
+
+def _is_alive_in(group: int, stat: Path) -> bool:
+    try:
+        state, _, its_group, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(its_group) == group and state not in "ZX"
 
 
 def run_to_end(arguments: Sequence[str], seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
