@@ -82,6 +82,7 @@ class Relay:
     directory: SmtpDirectory
     ground: Ground
     records: Kept
+    table: Domains
     port: int = 0
 
     def pass_time(self, seconds: float) -> None:
@@ -123,6 +124,7 @@ async def running_relay(
     xclient_from: Sequence[str] = (),
     tls: ServerTls | None = None,
     overhear: Overhear = unheard,
+    hostname: str = HOST_NAME,
     **ground: object,
 ) -> AsyncIterator[Relay]:
     """A relay for domains, or (given one route) for `one.test`. With `lmtp` its clients speak LMTP. `ground` are
@@ -135,12 +137,12 @@ async def running_relay(
     """
     loop = asyncio.get_running_loop()
     sweeper = Sweeper()
-    own = replace(Ground(HOST_NAME, sweeper, loop), **ground)
+    own = replace(Ground(hostname, sweeper, loop), **ground)
     directory = SmtpDirectory(own, settings or Settings(), named)
     records = Kept()
     table = Domains(routes if isinstance(routes, Mapping) else {"one.test": routes})
     service = Service(
-        HOST_NAME,
+        hostname,
         table,
         directory,
         Recorder([records]),
@@ -152,7 +154,7 @@ async def running_relay(
         else ledger or NoLedger(),
         spread_first=spread_first,
     )
-    relay = Relay(service, directory, own, records)
+    relay = Relay(service, directory, own, records, table)
     trusted = [ClientPattern.parse(text) for text in xclient_from]
     kind = ClientConnection if tls is None else partial(TlsConnection, tls=tls)
     connection = partial(kind, service, loop, lmtp=lmtp, xclient_from=trusted)

@@ -23,6 +23,8 @@ class Client(asyncio.Protocol):
     def __init__(self) -> None:
         self.replies: asyncio.Queue[str] = asyncio.Queue()
         self.over = asyncio.Event()
+        self.written = 0
+        """Octets handed to the network."""
         self._lines: list[str] = []
         self._buffer = b""
 
@@ -60,6 +62,7 @@ class Client(asyncio.Protocol):
     def write(self, octets: bytes) -> None:
         """Send octets as they are; nothing happens once the connection has ended."""
         if not self.transport.is_closing():
+            self.written += len(octets)
             self.transport.write(octets)
 
     async def ask(self, line: str) -> str:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 from support.smtpclient import Client
 
-HELLO = "EHLO client.test"
-MAIL = "MAIL FROM:<s@client.test>"
+HELLO = "EHLO c.test"
+MAIL = "MAIL FROM:<s@c.test>"
 
 
 def content(number: int) -> bytes:
     """The content of message `number`, with every kind of line that dot-stuffing knows. Always the same size."""
-    return b"Subject: message %d\r\n\r\n..\r\n...two\r\n.\r\n\r\nend.\r\n" % number
+    return b"N: %d\r\n\r\n..\r\n...two\r\n.\r\n\r\ne.\r\n" % number
 
 
 def on_the_wire(number: int) -> bytes:
     """The same as it is sent, with its end of data."""
-    return b"Subject: message %d\r\n\r\n...\r\n....two\r\n..\r\n\r\nend.\r\n.\r\n" % number
+    return b"N: %d\r\n\r\n...\r\n....two\r\n..\r\n\r\ne.\r\n.\r\n" % number
 
 
 def in_chunks(number: int) -> tuple[bytes, bytes]:
