@@ -23,6 +23,7 @@ state_dir = {home}/run
 log_path = {home}/dovecot.log
 auth_mechanisms = plain login cram-md5 scram-sha-256
 disable_plaintext_auth = no
+auth_failure_delay = 0
 mail_location = maildir:~/mail
 mail_uid = {user}
 mail_gid = nogroup
