@@ -16,7 +16,7 @@ from support.scenario import scenario
 pytestmark = pytest.mark.timeout(600)
 
 
-WHOLE = 450
+WHOLE = 400
 """A section of no more scenarios is played whole, and its line of the page compared."""
 
 SAMPLE = 120
