@@ -16,12 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from blake3 import blake3
-
 from moxy.delivery import Destination
 from moxy.inbound.leg import Fingerprint, Leg, Past
 from moxy.ledger import NOT_COME, Entry, State
 from moxy.mail import Envelope, Recipient, Session
+from moxy.message.digest import ContentDigest, digest_of
 from moxy.net.steps import in_background
 
 if TYPE_CHECKING:
@@ -126,8 +125,8 @@ class Memory:
         self._known: Mapping[Recipient, Known] = _NOBODY  # mostly nothing is known or written
         self._noted: Sequence[Entry] = ()
         self._written: Sequence[Entry] = ()
-        self._digest = blake3()
-        self.feed: Final = self._digest.update
+        self._digest = ContentDigest()
+        self.feed: Final = self._digest.feed
         """To be given the content as the client sent it, dot-stuffed, without our trace field."""
         self.lost = False
         """Has the client gone without our verdict?"""
@@ -211,8 +210,8 @@ class Memory:
     def message(self) -> Fingerprint:
         """What tells the message from others. Before it has come, what tells this transaction from others."""
         if self.size == NOT_COME:
-            return blake3(self._envelope.id.encode()).digest(), NOT_COME
-        return self._digest.digest(), self.size
+            return digest_of(self._envelope.id.encode()), NOT_COME
+        return self._digest.value(), self.size
 
     # -- verdicts
 
