@@ -1,7 +1,7 @@
 """The accounts agree: what destinations say they took, `filelog` with moxylogalyze, and `gdbmlog` with moxystats.
 
-Ten thousand messages through two workers to two destinations that refuse, close and hang up now and then; then the same
-with workers killed by SIGKILL, which may cost what was not written yet, and no more.
+Ten thousand messages through two workers to two destinations that refuse, close and hang up now and then; then some
+thousand with workers killed by SIGKILL, which may cost what was not written yet, and no more.
 
 Every message has a size of its own, so that a size and a destination name one delivery.
 """
@@ -31,6 +31,7 @@ from support.scenario import until
 pytestmark = pytest.mark.slow
 
 MESSAGES = 10_000
+MESSAGES_AROUND_KILLS = 4_000
 KILLS = 3
 LINES_SECONDS = 0.3
 TOTALS_SECONDS = 1.5
@@ -187,9 +188,9 @@ def test_a_killed_worker_costs_what_it_had_not_written_and_no_more(directory: Pa
     async def scenario():
         async with troubled(directory) as (moxy, one, two):
             kills = []
-            sending = asyncio.ensure_future(send(moxy.port, MESSAGES))
+            sending = asyncio.ensure_future(send(moxy.port, MESSAGES_AROUND_KILLS))
             for number in range(1, KILLS + 1):
-                held = number * MESSAGES // (KILLS + 1)
+                held = number * MESSAGES_AROUND_KILLS // (KILLS + 1)
                 await until(lambda held=held: len(one.messages) + len(two.messages) > held, "a time to kill", 60)
                 worker = moxy.workers()[number % 2]
                 os.kill(worker, signal.SIGKILL)
