@@ -101,10 +101,14 @@ async def test_closing_says_quit_on_idle_connections() -> None:
 
 
 @scenario
-async def test_an_address_that_nobody_answers_at_is_not_held() -> None:
+async def test_an_address_that_nobody_answers_at_is_held_for_a_moment_only() -> None:
     async with running_relay(route(free_port())) as relay, connected(relay.port) as client:
         await client.begin(["a@one.test"])
         await client.ask("RSET")
+        relay.directory.forget_unused()
+        (pool,) = relay.pools
+        assert pool.failing(relay.ground.loop.time())
+        pool._failed -= FORGIVEN
         relay.directory.forget_unused()
         assert not relay.pools
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moxy.smtp import reply as reply_module
 from moxy.smtp.limits import REPLY_LINE
 from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Replies, Reply, ReplyError, ReplyParser, pass_on
 
@@ -220,6 +221,20 @@ def test_what_is_no_reply_is_an_error_at_any_cut_and_stays_one(octets):
         parser.clear()
         parser.feed(b"250 OK\r\n")
         assert parser.next() == Reply(250, "", "OK")
+
+
+def test_a_line_that_is_too_long_is_not_remembered():
+    reply_module._of_clean_wire.cache_clear()
+    for number in range(3):
+        parser = ReplyParser()
+        parser.feed(b"250 %d" % number + b"x" * 250_000 + b"\n")
+        with pytest.raises(ReplyError):
+            parser.next()
+    assert reply_module._of_clean_wire.cache_info().currsize == 0
+    fresh = ReplyParser()
+    fresh.feed(b"250 2.1.0 Ok\r\n" * 2)
+    assert fresh.next() is fresh.next()
+    assert reply_module._of_clean_wire.cache_info().currsize == 1
 
 
 def test_pending_counts_the_octets_that_no_reply_has_used():

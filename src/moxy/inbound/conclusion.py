@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 AT_ONCE: Final = 14_600
-"""Octets of content that reach a destination with its dot, in one write, as soon as the dot alone would: TCP's first
-window (RFC 6928).
+"""Up to so many octets of content wait for the turn of their dot, and leave with it in one write: they arrive as soon
+as the dot alone would, in TCP's first window (RFC 6928).
 """
 
 SLOW: Final = 0.05

@@ -148,7 +148,8 @@ class Copies:
     def commit(self, told: Mapping[Recipient, Reply], why: Reply) -> None:
         """Those who count have the message: the copies get their dots, unless they have it from before.
 
-        Where each recipient was `told` a verdict of its own, a copy for none but refused ones ends because of `why`.
+        Where each was `told` a verdict of its own, a copy whose recipients were all refused ends without a dot, because
+        of `why`.
         """
         self._let_the_client_go()
         for leg in self._in_content:

@@ -122,7 +122,7 @@ class Memory:
         self._session = session
         self._envelope = envelope
         self._reverse_path = envelope.reverse_path.key
-        self._known: Mapping[Recipient, Known] = _NOBODY  # mostly nothing is known or written
+        self._known: Mapping[Recipient, Known] = _NOBODY  # these three mostly stay empty, and all share what is empty
         self._noted: Sequence[Entry] = ()
         self._written: Sequence[Entry] = ()
         self._digest = ContentDigest()

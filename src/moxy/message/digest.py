@@ -1,7 +1,7 @@
 """ContentDigest: what tells one content from another, for those few messages of which somebody asks.
 
 A message that goes well needs none (`moxy.inbound.memory`), and a digest costs more than to keep a small message in
-memory until its transaction is over: so that is done. Why BLAKE3: decisions, 010.
+memory until it is certain how its transaction has ended: so that is done. Why BLAKE3: decisions, 010.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import Final
 
 from blake3 import blake3
 
-HELD: Final = 16_384
-"""Octets that are kept for who may ask. Of more, the digest is taken as they come."""
+HELD: Final = 4096
+"""Octets that are kept for who may ask: as long as it is open whether the client has its answer. Of more, the digest is
+taken as they come, in portions of that.
+"""
 
 PIECES: Final = 16
 """In how many blocks they may be, since each takes memory beside its octets."""

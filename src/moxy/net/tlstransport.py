@@ -7,7 +7,7 @@ of a session says as much as without TLS.
 Rules:
 - What was received in the clear before is not looked at: it is no part of the TLS connection (T32).
 - All that can be decrypted is handed on at once, and what is written leaves at once: between two wake-ups nothing waits
-  here but part of a record.
+  here but part of a record, and what has its turn later.
 - Who sends much and says little has turns like everybody: records that change keys (27 octets, 27 µs) or hold single
   octets are decrypted some at a time, and meanwhile no more is read.
 - The end of input is told once, be it TLS's own (close_notify, RFC 8446 §6.1) or TCP's. That the first is missing
@@ -35,7 +35,9 @@ SLICE: Final = 8192
 """Octets given to OpenSSL at once; more, where as much was content in this wake-up: each time costs a few µs."""
 
 BARREN: Final = 20_480
-"""Octets without content that are looked at in one wake-up: more than the beginning of a record, which are 16 KiB."""
+"""Octets without content that are looked at in one wake-up: more than a record (16 KiB), which says nothing before its
+end.
+"""
 
 SUBJECT_LENGTH: Final = 256
 """As much of the name in a client's certificate as is told."""

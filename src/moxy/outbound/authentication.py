@@ -60,7 +60,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
     ground.complain("not_let_in", destination=str(upstream.host), user=login.user, reason=reason)
     lost = upstream.lost
     upstream.quit()
-    if lost is replies.DESTINATION_LOST and usable:  # it was told, and has closed without a word
+    if lost is replies.DESTINATION_LOST and usable:  # perhaps it was told, and has closed without a word
         return replies.NOT_LET_IN
     return lost or refusal
 

@@ -46,7 +46,7 @@ class SmtpDestination:
 
     @property
     def unused(self) -> bool:
-        """Is nothing under way to it, and no connection open? Then it can be forgotten and made anew when needed."""
+        """Is nothing under way to it, and no pool of use? Then it can be forgotten and made anew when needed."""
         return not (self.deliveries or self._leased) and all(pool.unused for pool in self._pools.values())
 
     def open(self, session: Session, envelope: Envelope, flow: Flow) -> RelayDelivery:

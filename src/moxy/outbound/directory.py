@@ -73,7 +73,7 @@ class SmtpDirectory:
         return pool
 
     def forget_unused(self) -> None:
-        """Let go of what has no connection: a host may have millions of domains, of which few get mail now."""
+        """Let go of what is not used: a host may have millions of domains, of which few get mail now."""
         for known_routes in (self._by_route, self._copies_by_route):
             for key in [key for key, found in known_routes.items() if all(place.unused for place in found)]:
                 del known_routes[key]

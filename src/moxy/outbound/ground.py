@@ -63,7 +63,7 @@ class Ground:
     profile: Profile = field(default_factory=Profile, compare=False)
     """What is known of the hosts' extensions."""
     probing: bool = False
-    """Is a connection only made to learn of them? Then it is hardly ever a matter for a warning that there is none."""
+    """Is a connection only made to learn of them? Then that there is none is mostly no matter for a warning."""
 
     objection: str = field(default="", compare=False)
     """The last reason why a probe got no further; it goes on from the host's name."""

@@ -75,8 +75,10 @@ class Pool:
 
     @property
     def unused(self) -> bool:
-        """Is nothing open and nobody waiting? Then the pool can be forgotten."""
-        return not (self._open or self._connecting or self._waiting or self._probe)
+        """Is nothing open, nobody waiting, and nothing to be remembered? Then the pool can be forgotten."""
+        now = self._ground.loop.time()
+        busy = self._open or self._connecting or self._waiting or self._probe
+        return not (busy or self._locked_out(now) or self.failing(now))
 
     def failing(self, now: float) -> bool:
         """Could the host not be reached a moment ago? Then others of its destination come first (T38)."""
@@ -208,6 +210,8 @@ class Pool:
         long_ago = loop.time() - UNHURRIED
         quiet = [upstream for upstream in self._open if upstream.lent and upstream.quiet_since <= long_ago]
         quiet.sort(key=lambda upstream: upstream.quiet_since)
+        if not self._locked_out(loop.time()) and self._has_room():
+            self._make_room()  # they were locked out until now
         wanted = len(self._waiting) - self._cleaning
         for upstream in quiet:
             if wanted > 0 and upstream.borrower is not None and upstream.borrower.park():

@@ -332,7 +332,9 @@ class RelayDelivery:
             return await self._finish_each(upstream, patience)
         (reply,) = await upstream.commit(patience)
         answer = self._passed_on(upstream, reply, Phase.FINAL)
-        if upstream.lost is reply or upstream.lost is answer:
+        if (
+            upstream.lost is reply or upstream.lost is answer
+        ):  # an equal verdict was before: we go on as soon as it comes
             self.unanswered = len(self.recipients)
         if reply.code == replies.CLOSING_CODE:
             upstream.lose(answer)

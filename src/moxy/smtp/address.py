@@ -100,7 +100,7 @@ class Path:
         self.text = text
         self.local = local
         self.domain = domain
-        usual = domain and local[0] != '"' and len(local) != len(POSTMASTER)
+        usual = domain and local[:1] != '"' and len(local) != len(POSTMASTER)  # three times a message it is asked for
         self.key = f"{local}@{domain}" if usual else _key(local, domain)
 
     @classmethod

@@ -230,7 +230,7 @@ class Receiver:
         if self.closed:
             return
         kind, code = type(command), reply.code
-        if type(command) is Bdat and code != replies.CLOSING_CODE:
+        if isinstance(command, Bdat) and code != replies.CLOSING_CODE:
             self._begin_chunk(command, wanted=code < 400)
             return
         self.output.append(reply.wire)

@@ -139,7 +139,6 @@ TLS_NOT_OFFERED: Final = Reply(451, "7.4", "The destination offers no encryption
 TLS_FAILED: Final = Reply(451, "7.5", "No secure connection to the destination, please try again later")  # T34
 NOT_LET_IN: Final = Reply(451, "7.0", "The destination does not let us in, please try again later")  # RFC 4954 §6
 NOT_LET_IN_NOW: Final = Reply(451, "7.0", "The destination lets nobody in now, please try again later")  # RFC 4954 §6
-# RFC 4954 §6
 UNDER_WAY: Final = Reply(451, "3.0", "This message is being delivered already, please try again later")  # RFC 1047; T17
 MIXED_VERDICTS: Final = Reply(451, "3.0", "The destinations disagree, please try again later")  # contract D3, D7
 ABORTED: Final = Reply(451, "4.2", "The client gave the transaction up")  # on no wire; why a delivery was ended

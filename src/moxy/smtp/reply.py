@@ -247,7 +247,11 @@ class ReplyParser:
         if place == len(buffer):
             return None
         end = buffer.find(b"\n", place) + 1
-        if end and not self._texts and (reply := _of_clean_wire(buffer[place:end])) is not None:
+        if (
+            0 < end - place <= REPLY_LINE
+            and not self._texts
+            and (reply := _of_clean_wire(buffer[place:end])) is not None
+        ):
             self._place = end
             return reply
         return self._next_by_lines()
