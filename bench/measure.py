@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -103,6 +104,24 @@ def measure(suite: Suite, proxies: Mapping[str, Proxy], rounds: int, seconds: fl
     return results
 
 
+def measure_bursts(suite: Suite, proxies: Mapping[str, Proxy], bursts: int) -> Results:
+    """Short loads in turns, while all proxies run side by side: what else the machine does, it does to all of them."""
+    results: Results = {load.cpu: {name: [None] * bursts for name in proxies} for load in suite.loads}
+    for load in suite.loads:
+        print(load.name, file=sys.stderr)
+        with ExitStack() as stack:
+            setups = {name: stack.enter_context(running(proxy)) for name, proxy in proxies.items()}
+            turns = list(setups)
+            for setup in setups.values():
+                send(load, setup, load.warm_up)
+            for number in range(bursts):
+                random.shuffle(turns)
+                for name in turns:
+                    _, cpu = send(load, setups[name], load.warm_up)
+                    results[load.cpu][name][number] = cpu / load.warm_up * load.per
+    return results
+
+
 def table(results: Results, names: Sequence[str], ratios: Sequence[tuple[str, str]]) -> str:
     """The medians in Markdown, each with the least and the greatest; ratios are taken within a round."""
     pairs = [(ours, theirs) for ours, theirs in ratios if ours in names and theirs in names]
@@ -166,6 +185,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long each load lasts (default: 2)")
     parser.add_argument("--only", nargs="+", metavar="COLUMN", help="measure only these of the table's columns")
+    parser.add_argument("--bursts", type=int, metavar="N", help="measure N short loads in turns instead: only CPU time")
     parser.add_argument("--against", type=Path, metavar="DIR", help="measure Moxy as it is in another checkout, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     options = parser.parse_args()
@@ -186,7 +206,10 @@ def main() -> int:
     proxies = installed({name: proxy for name, proxy in proxies.items() if name in (options.only or proxies)})
     if not proxies:
         return 1
-    results = measure(suite, proxies, options.rounds, options.seconds)
+    if options.bursts:
+        results = measure_bursts(suite, proxies, options.bursts)
+    else:
+        results = measure(suite, proxies, options.rounds, options.seconds)
     print(table(results, tuple(proxies), ratios))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
