@@ -52,6 +52,19 @@ def named(name: str) -> x509.Name:
 
 AUTHORITY = "Test Authority"
 
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What an authority's key is for. Python 3.13 wants that told, and authorities to be known by their keys."""
+
 
 def authority(name: str = AUTHORITY) -> Issued:
     """A root; the same one for the same name."""
@@ -94,7 +107,11 @@ def _signed(
         .not_valid_before(min(now, now + left) - timedelta(days=1))
         .not_valid_after(now + left)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
+    if ca:
+        builder = builder.add_extension(SIGNS, critical=True)
     if names:
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)
