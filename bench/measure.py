@@ -112,13 +112,16 @@ def measure_bursts(suite: Suite, proxies: Mapping[str, Proxy], bursts: int) -> R
         with ExitStack() as stack:
             setups = {name: stack.enter_context(running(proxy)) for name, proxy in proxies.items()}
             turns = list(setups)
-            for setup in setups.values():
-                send(load, setup, load.warm_up)
-            for number in range(bursts):
+            for number in range(-1, bursts):  # the first one warms up
                 random.shuffle(turns)
                 for name in turns:
-                    _, cpu = send(load, setups[name], load.warm_up)
-                    results[load.cpu][name][number] = cpu / load.warm_up * load.per
+                    try:
+                        _, cpu = send(load, setups[name], load.warm_up)
+                    except MeasurementError as failure:
+                        print(f"does not count: {failure}", file=sys.stderr)
+                        continue
+                    if number >= 0 and setups[name].proxy:
+                        results[load.cpu][name][number] = cpu / load.warm_up * load.per
     return results
 
 

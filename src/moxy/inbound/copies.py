@@ -3,6 +3,9 @@
 They are asked with the others, and nobody waits for their answers but for a moment before content begins: who is not
 ready then gets no copy. They set the pace of content like all, but for a shorter while. Their dots come last, when all
 those who count have accepted the message (contract D5), and the client does not wait for what they say to it.
+
+Bugs: a recipient that was put off while others of its copy were accepted, and comes again before the copy has been
+answered, may have it twice.
 """
 
 from __future__ import annotations
