@@ -10,7 +10,7 @@ import uvloop
 
 from moxy.smtp import replies
 from moxy.smtp.command import Bdat, Command, EndOfChunk, EndOfData, Invalid, LastChunk, Mail, Rcpt
-from moxy.smtp.receiver import Content, ContentFault, Receiver
+from moxy.smtp.receiver import ContentFault, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from support.cutting import cut, octets
 from support.dialogue import Dialogue, Line, all_dialogues, read
@@ -56,7 +56,7 @@ class ByHand:
                 self._fault = event.reply
             elif isinstance(event, Bdat):
                 self.receiver.answer(event, replies.START_MAIL_INPUT)  # the script has no word for it
-            elif not isinstance(event, Content) and (reply := self._script.next()) is not None:
+            elif not isinstance(event, bytes) and (reply := self._script.next()) is not None:
                 checked = self._checked(event, reply)
                 is_end = isinstance(event, EndOfData | LastChunk)
                 self.receiver.answer(event, self._each(checked) if is_end else checked)

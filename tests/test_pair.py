@@ -13,7 +13,7 @@ from moxy.smtp.address import ForwardPath, ReversePath
 from moxy.smtp.command import Command, Data, EndOfData, Hello, Invalid, Mail, Quit, Rcpt
 from moxy.smtp.content import Stuffer, Unstuffer
 from moxy.smtp.extension import Offer
-from moxy.smtp.receiver import Content, Receiver
+from moxy.smtp.receiver import Receiver
 from moxy.smtp.reply import Reply
 from moxy.smtp.sender import Sender
 from support.cutting import cut, cut_places
@@ -33,8 +33,8 @@ class Server:
     def take(self, octets: bytes) -> bytes:
         self.receiver.receive(octets)
         while (event := self.receiver.next_event()) is not None:
-            if isinstance(event, Content):
-                self.content += event.block
+            if isinstance(event, bytes):
+                self.content += event
             else:
                 assert isinstance(event, Command)
                 self.commands.append(event)

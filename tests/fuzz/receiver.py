@@ -30,7 +30,7 @@ from moxy.smtp.command import (
     StartTls,
     XClient,
 )
-from moxy.smtp.receiver import Content, ContentFault, Receiver
+from moxy.smtp.receiver import ContentFault, Receiver
 from moxy.smtp.reply import Replies, Reply
 
 WORDS = [
@@ -119,11 +119,11 @@ class Watch:
         while (event := self.receiver.next_event()) is not None or self._waiting:
             if event is None:
                 self._answer_all()
-            elif isinstance(event, Content | ContentFault):
+            elif isinstance(event, bytes | ContentFault):
                 assert self._open
                 assert not self._faulty
                 self._faulty = isinstance(event, ContentFault)
-                self._content += event.block if isinstance(event, Content) else b""
+                self._content += event if isinstance(event, bytes) else b""
             else:
                 self._command(event)
         assert self.receiver.take_output() == b"".join(self._replies)

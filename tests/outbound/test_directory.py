@@ -83,7 +83,7 @@ async def test_a_pool_that_a_destination_still_knows_is_not_made_a_second_time()
             await first.start(port)
             relay.directory.forget_unused()
             (destination,) = relay.directory.destinations(routes["both.test"])
-            for pool in destination._pools.values():
+            for pool in destination.pools:
                 pool._failed = -FORGIVEN
             async with connected(relay.port) as one, connected(relay.port) as other:
                 assert (await one.begin(["a@one.test"]))[0].startswith("250")

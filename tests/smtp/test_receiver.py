@@ -29,7 +29,7 @@ from moxy.smtp.command import (
     XClient,
 )
 from moxy.smtp.content import Stuffer
-from moxy.smtp.receiver import Content, ContentFault, Event, Receiver
+from moxy.smtp.receiver import ContentFault, Event, Receiver
 from moxy.smtp.reply import Replies, Reply, ReplyParser
 from moxy.smtp.state import State
 from support.cutting import cut, cut_places, in_two, octets
@@ -73,8 +73,8 @@ def drive(receiver: Receiver, pieces: Iterable[bytes]) -> list[Event]:
             elif isinstance(event, Command):
                 receiver.answer(event, answer_to(event))
                 fault = fault if isinstance(event, Bdat) else None
-            if isinstance(event, Content) and events and isinstance(events[-1], Content):
-                events[-1] = Content(events[-1].block + event.block)
+            if isinstance(event, bytes) and events and isinstance(events[-1], bytes):
+                events[-1] = events[-1] + event
             else:
                 events.append(event)
     return events
@@ -97,7 +97,7 @@ def without_doomed(events: Iterable[Event]) -> list[Event]:
     """The events without the content of messages in which a fault was found: how much comes before it is chance."""
     kept: list[Event] = []
     for event in events:
-        if isinstance(event, ContentFault) and isinstance(kept[-1], Content):
+        if isinstance(event, ContentFault) and isinstance(kept[-1], bytes):
             kept.pop()
         kept.append(event)
     return kept
@@ -113,7 +113,7 @@ def test_a_whole_session_is_read_and_answered():
         Mail(ReversePath.parse("joe@a.test")),
         Rcpt(ForwardPath.parse("ann@b.test")),
         Data(),
-        Content(b"Subject: hi\r\n\r\n..\r\n"),
+        b"Subject: hi\r\n\r\n..\r\n",
         EndOfData(len(b"Subject: hi\r\n\r\n.\r\n")),
         Rset(),
         Quit(),
@@ -375,7 +375,7 @@ def test_a_fault_comes_once_and_nothing_of_the_message_after_it():
     receiver = Receiver()
     drive(receiver, [CONTENT])
     events = drive(receiver, [b"good\r\n", b"bad\n", b"bad\r", b"again\n", b"good\r\n", b".", b"\r\n", b"NOOP\r\n"])
-    assert events == [Content(b"good\r\n"), ContentFault(replies.BARE_LINE_END), EndOfData(26), Noop()]
+    assert events == [b"good\r\n", ContentFault(replies.BARE_LINE_END), EndOfData(26), Noop()]
 
 
 def test_a_message_may_be_as_big_as_the_limit():
@@ -407,7 +407,7 @@ def test_an_empty_message_has_no_content():
 def test_a_second_message_begins_afresh():
     again = MAIL + RCPT + b"DATA\r\n.good\r\n.\r\n"
     events, given_codes = play(CONTENT + b"bad\n\r\n.\r\n" + again)
-    assert events[-2:] == [Content(b".good\r\n"), EndOfData(6)]
+    assert events[-2:] == [b".good\r\n", EndOfData(6)]
     assert given_codes[4:] == [554, 250, 250, 354, 250]
 
 
@@ -477,7 +477,7 @@ def test_chunks_are_answered_one_by_one_and_are_the_message_together(envelope, c
         assert isinstance(events[-2], LastChunk)
         if given[-1] == 250:
             assert events[-2] == LastChunk(len(content), whole_lines=content.endswith(b"\r\n") or not content)
-            passed = b"".join(event.block for event in events if isinstance(event, Content))
+            passed = b"".join(event for event in events if isinstance(event, bytes))
             assert passed == Stuffer().feed(content)
         assert len([event for event in events if isinstance(event, ContentFault)]) == (given[-1] != 250)
 
@@ -492,7 +492,7 @@ def test_a_chunk_is_announced_before_its_octets_are_looked_at():
     assert receiver.next_event() is None
     receiver.answer(command, replies.START_MAIL_INPUT)
     assert receiver.take_output() == b""
-    assert receiver.next_event() == Content(b"text\r\n")
+    assert receiver.next_event() == b"text\r\n"
     assert receiver.next_event() == EndOfChunk()
 
 
@@ -521,7 +521,7 @@ def test_a_chunk_of_any_size_is_kept_nowhere():
     receiver = Receiver(size=0)
     drive(receiver, [OPEN, b"BDAT 99999999999999999999 LAST\r\n"])
     for block in [b"x" * 100_000] * 100:
-        assert drive(receiver, [block]) == [Content(block)]
+        assert drive(receiver, [block]) == [block]
         assert receiver.unread == 0
 
 
@@ -570,7 +570,7 @@ def test_a_chunk_out_of_order_that_no_message_could_have_ends_the_session(before
 
 def test_after_rset_a_message_in_chunks_begins_afresh():
     events, given_codes = play(OPEN + bdat(b"bad\n") + b"RSET\r\n" + MAIL + RCPT + last(b".good\r\n"))
-    assert events[-2:] == [Content(b"..good\r\n"), LastChunk(7)]
+    assert events[-2:] == [b"..good\r\n", LastChunk(7)]
     assert given_codes[3:] == [554, 250, 250, 250, 250]
 
 
@@ -578,8 +578,8 @@ def test_a_message_by_data_and_one_in_chunks_follow_each_other():
     by_data = MAIL + RCPT + b"DATA\r\n..a\r\n.\r\n"
     by_chunks = MAIL + RCPT + bdat(b".") + last(b"a\r\n")
     events, _ = play(HELLO + by_data + by_chunks + by_data + by_chunks)
-    same = [event for event in events if isinstance(event, Content | EndOfData | LastChunk)]
-    assert same == [Content(b"..a\r\n"), EndOfData(4), Content(b".."), Content(b"a\r\n"), LastChunk(4)] * 2
+    same = [event for event in events if isinstance(event, bytes | EndOfData | LastChunk)]
+    assert same == [b"..a\r\n", EndOfData(4), b"..", b"a\r\n", LastChunk(4)] * 2
 
 
 def test_binary_content_may_have_any_octets():
@@ -592,7 +592,7 @@ def test_binary_content_may_have_any_octets():
     receiver.answer(command, replies.START_MAIL_INPUT)
     events = drive(receiver, [b""])
     assert not any(isinstance(event, ContentFault) for event in events)
-    assert b"".join(event.block for event in events if isinstance(event, Content)) == Stuffer().feed(content)
+    assert b"".join(event for event in events if isinstance(event, bytes)) == Stuffer().feed(content)
     assert events[-1] == LastChunk(len(content), whole_lines=False)
 
 
@@ -675,7 +675,7 @@ def outcome(pieces: list[bytes], size: int = 40) -> tuple[list[Event], bytes]:
 @settings(max_examples=300)
 def test_no_cut_changes_events_or_output(start, session, places):
     whole = events, _ = outcome([start + session])
-    if events and isinstance(events[-1], Content):
+    if events and isinstance(events[-1], bytes):
         return  # the end is still to come, and how much is held back for it is the matter of content.py
     assert outcome(cut(start + session, places)) == whole
     assert outcome(octets(start + session)) == whole
@@ -690,7 +690,7 @@ def test_the_same_message_is_the_same_inside_by_data_and_in_chunks(words, chunk_
     by_data = outcome([CONTENT + Stuffer().feed(content) + b".\r\n"], size=0)[0]
 
     def essence(events: list[Event]) -> list[object]:
-        passed = b"".join(event.block for event in events if isinstance(event, Content))
+        passed = b"".join(event for event in events if isinstance(event, bytes))
         faults = any(isinstance(event, ContentFault) for event in events)
         return [faults or (passed, [event.octets for event in events if isinstance(event, EndOfData | LastChunk)])]
 
@@ -801,7 +801,7 @@ class AnySession(RuleBasedStateMachine):
     def take_events(self, count):
         for _ in range(count):
             event = self.receiver.next_event()
-            if isinstance(event, Content | ContentFault):
+            if isinstance(event, bytes | ContentFault):
                 assert self.in_content
             elif event is not None:
                 assert isinstance(event, ENDS) is self.in_content

@@ -237,23 +237,28 @@ def test_a_line_that_is_too_long_is_not_remembered():
     assert reply_module._of_clean_wire.cache_info().currsize == 1
 
 
-def test_pending_counts_the_octets_that_no_reply_has_used():
+def test_octets_are_pending_until_a_reply_has_used_them():
     parser = ReplyParser()
-    assert (parser.pending, parser.next()) == (0, None)
+    assert (parser.pending, parser.next()) == (False, None)
+    parser.feed(b"")
+    assert not parser.pending
     parser.feed(b"250 OK\r\n25")
-    assert parser.pending == 10
+    assert parser.pending
     assert parser.next() is not None
-    assert parser.pending == 2
+    assert parser.pending
     assert parser.next() is None
-    parser.feed(b"0-a\r\n25")
-    assert parser.next() is None
-    assert parser.pending == 9
-    parser.feed(b"0 b\r\n")
+    parser.feed(b"0-a\r\n")
+    assert (parser.next(), parser.pending) == (None, True)  # of a reply that has only begun
+    parser.feed(b"")
+    assert parser.pending
+    parser.feed(b"250 b\r\n250 c\r\n")
     assert parser.next() == Reply(250, "", "a", "b")
-    assert parser.pending == 0
+    assert parser.pending
+    assert parser.next() is not None
+    assert not parser.pending
     parser.feed(b"2")
     parser.clear()
-    assert parser.pending == 0
+    assert not parser.pending
 
 
 pieces_of_replies = st.sampled_from(

@@ -30,7 +30,7 @@ from moxy.net.deadlines import NEVER
 from moxy.smtp import replies
 from moxy.smtp.command import Command
 from moxy.smtp.proxyheader import ProxyHeader
-from moxy.smtp.receiver import Content, ContentFault, Receiver
+from moxy.smtp.receiver import Receiver
 from moxy.smtp.reply import Replies, Reply
 from moxy.smtp.state import State
 
@@ -45,6 +45,7 @@ FIRST_LOOK: Final = 0.04
 written (`moxy.ledger.shared.NOTE_SECONDS`).
 """
 
+_AT_ONCE: Final = (Reply, Replies)
 _CHUNKS: Final = State.CHUNKS
 _GREETED: Final = State.GREETED
 
@@ -187,27 +188,27 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             return
         self._pumping = True
-        receiver, conversation = self._receiver, self._conversation
+        receiver = self._receiver
         content = False
         turn = EVENTS_AT_ONCE
         while receiver.ready and turn and self._writable and (event := receiver.next_event()) is not None:
             progress = True
             turn -= 1
-            if type(event) is Content:
-                content = True
-                conversation.content(event.block)
-            elif type(event) is ContentFault:
-                conversation.fault(event.reply)
-            else:
+            if isinstance(event, Command):
                 self._handle(event)
+            elif isinstance(event, bytes):
+                content = True
+                self._conversation.content(event)
+            else:
+                self._conversation.fault(event.reply)
         self._pumping = False
         if content:
-            conversation.flush()
+            self._conversation.flush()
         if not turn and receiver.ready:
             self._yield_turn()
         if progress or self._half_closed:
             self._settle()
-        elif receiver.unread > UNREAD_LIMIT:
+        elif len(receiver.buffer) > UNREAD_LIMIT:
             self._control_reading()
 
     def _yield_turn(self) -> None:
@@ -234,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
         if receiver.waiting:
             self.deadline = NEVER  # the client waits for us
             self._pace = None
-            if receiver.unread > UNREAD_LIMIT:
+            if len(receiver.buffer) > UNREAD_LIMIT:
                 self._control_reading()
         elif self._leaving or self._half_closed:
             self._leave()
@@ -255,7 +256,7 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a reply
             self.failed(command, error)
             return
-        if isinstance(answer, (Reply, Replies)):
+        if isinstance(answer, _AT_ONCE):
             self._receiver.answer(command, answer)
         else:
             Answering(self, command, answer)()

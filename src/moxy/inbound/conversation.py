@@ -127,19 +127,17 @@ class Conversation:
         service, session = self._service, self.session
         bounds = service.bounds
         self._transactions += 1
-        if 0 < bounds.transactions < self._transactions:
+        if bounds.transactions and self._transactions > bounds.transactions:
             return replies.closing(service.hostname, replies.TOO_MANY_TRANSACTIONS)
         parameters = NONE
         if event.parameters or event.body or event.prdr:
             if not self._was_offered(event):
                 return replies.UNKNOWN_PARAMETER
             parameters = self._believed(event.parameters)
-        if 0 < bounds.message_size < event.size:
+        if event.size > bounds.message_size > 0:
             return replies.MESSAGE_TOO_BIG
         each = event.prdr or session.lmtp
-        envelope = Envelope(
-            service.identify(), event.path, size=event.size, body=event.body, each=each, parameters=parameters
-        )
+        envelope = Envelope(service.identify(), event.path, event.size, event.body, each, parameters)
         self.transaction = Transaction(service, session, envelope, self._flow)
         self._asked = 0
         return replies.SENDER_OK

@@ -39,7 +39,6 @@ class Envelope:
         self,
         id: str,
         reverse_path: ReversePath,
-        *,
         size: int = 0,
         body: str = "",
         each: bool = False,

@@ -75,7 +75,7 @@ async def _exchange(upstream: Upstream, mechanism: str, login: Login, patience: 
         whole = command + b" " + (sasl.response(initial) or b"=")
         if len(whole) <= COMMAND_OCTETS:
             command, initial = whole, None
-    (reply,) = await upstream.exchange(command, patience=patience)
+    (reply,) = await upstream.exchange((command,), patience)
     while reply.code == 334:
         octets = sasl.challenge(reply.lines[0])
         if initial is None:

@@ -34,7 +34,6 @@ class SmtpDestination:
         self._deliver = _DELIVERIES.get(settings.identity, RelayDelivery)
         self._mode = mode
         self._in_order = list(pools)
-        self._pools = {pool.host: pool for pool in pools}
         self._leased: dict[str, Upstream] = {}  # session id -> connection kept for it
         self.deliveries: set[RelayDelivery] = set()
         """Those under way, with or without a connection."""
@@ -47,7 +46,7 @@ class SmtpDestination:
     @property
     def unused(self) -> bool:
         """Is nothing under way to it, and no pool of use? Then it can be forgotten and made anew when needed."""
-        return not (self.deliveries or self._leased) and all(pool.unused for pool in self._pools.values())
+        return not (self.deliveries or self._leased) and all(pool.unused for pool in self._in_order)
 
     def open(self, session: Session, envelope: Envelope, flow: Flow) -> RelayDelivery:
         """Begin a delivery (see `moxy.delivery`)."""
@@ -93,7 +92,7 @@ class SmtpDestination:
     def give_back(self, session: Session, upstream: Upstream, *, clean: bool) -> None:
         """The transaction is over; see `Pool.give_back`. A session's own connection is kept for it, or closed (T25)."""
         if self.settings.lease == "transaction":
-            self._pools[upstream.host].give_back(upstream, clean=clean)
+            upstream.owner.give_back(upstream, clean=clean)
             return
         upstream.lend(None)
         kept = self._leased.get(session.id) is upstream  # another one may be by now

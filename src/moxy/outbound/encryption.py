@@ -44,7 +44,7 @@ async def encrypt(upstream: Upstream, wanted: Encryption, ground: Ground) -> Rep
         return replies.TLS_NOT_OFFERED
     if wanted.optional and wanted.client.avoids(host, ground.loop.time()):
         return None
-    (reply,) = await upstream.exchange(b"STARTTLS", patience=ground.reply)
+    (reply,) = await upstream.exchange((b"STARTTLS",), ground.reply)
     if reply.code != 220:
         return _refused(upstream, reply, wanted, ground)
     reason = await upstream.encrypt(wanted.client, name(upstream, wanted), ground.connect)

@@ -78,10 +78,10 @@ class _Hello:
     async def say(self) -> Reply | None:
         """EHLO, or HELO to a server that knows no EHLO; LHLO knows nothing else. None, or the reply for the client."""
         upstream = self._upstream
-        (reply,) = await upstream.exchange(self.verb + b" " + self._name, patience=self._ground.reply)
+        (reply,) = await upstream.exchange((self.verb + b" " + self._name,), self._ground.reply)
         self.heard(reply)
         if reply.permanent and upstream.lost is None and self.verb == b"EHLO":
-            (reply,) = await upstream.exchange(b"HELO " + self._name, patience=self._ground.reply)
+            (reply,) = await upstream.exchange((b"HELO " + self._name,), self._ground.reply)
             self.heard(reply)
         return None if reply.positive else _refused(upstream, reply, self._ground)
 
@@ -107,11 +107,11 @@ async def _speak_for(upstream: Upstream, hello: bytes, ground: Ground, session: 
     if not commands:
         return _unusable(upstream, "XCLIENT is not offered to us, or without ADDR")
     for command in commands:
-        (reply,) = await upstream.exchange(command, patience=ground.reply)
+        (reply,) = await upstream.exchange((command,), ground.reply)
         if reply.code != GREETED:
             return _unusable(upstream, f"XCLIENT is answered: {reply}")
     name = own_name(session, ground.hostname)
-    (reply,) = await upstream.exchange(hello + b" " + name.encode(), patience=ground.reply)
+    (reply,) = await upstream.exchange((hello + b" " + name.encode(),), ground.reply)
     return None if reply.positive else _unusable(upstream, f"{hello.decode()} after XCLIENT is answered: {reply}")
 
 

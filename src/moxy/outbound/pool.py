@@ -117,7 +117,7 @@ class Pool:
 
     async def _alive(self, upstream: Upstream, now: float) -> bool:
         if upstream.lost is None and now - upstream.quiet_since >= FRESH:
-            (reply,) = await upstream.exchange(b"RSET", patience=self._ground.prove)
+            (reply,) = await upstream.exchange((b"RSET",), self._ground.prove)
             if not reply.positive:
                 upstream.lose(reply)
         return upstream.lost is None

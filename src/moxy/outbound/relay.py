@@ -203,20 +203,26 @@ class RelayDelivery:
             return self._failure
         if recipient is not None and recipient.parameters:
             refusal = refusal or parameters.lacking(recipient, offered)
-        accepted = [parameters.rcpt_command(known, offered) for known in self.recipients]
-        new = [] if recipient is None or refusal else [parameters.rcpt_command(recipient, offered)]
-        answers = await upstream.exchange(
-            *first, self._mail_command(upstream), *accepted, *new, patience=self._destination.ground.reply
-        )
-        agreed = len(first) + 1 + len(accepted)  # those that must be positive for the transaction to go on
-        refused = next((answer for answer in answers[:agreed] if not answer.positive), None)
-        if refused is None:
-            return refusal or answers[-1]
-        if refused is not upstream.lost and refused.code != replies.CLOSING_CODE:
-            changed = bool(accepted) and refused.permanent
-            self._fail(replies.MIXED_VERDICTS if changed else self._passed_on(upstream, refused))
-            return self._failure or refused
-        return refused
+        commands = [*first, self._mail_command(upstream)]
+        if self.recipients:
+            commands += [parameters.rcpt_command(known, offered) for known in self.recipients]
+        agreed = len(commands)  # those that must be positive for the transaction to go on
+        if recipient is not None and refusal is None:
+            commands.append(parameters.rcpt_command(recipient, offered))
+        answers = await upstream.exchange(commands, self._destination.ground.reply)
+        for answer in answers[:agreed]:
+            if not answer.positive:
+                return self._refused(upstream, answer)
+        return refusal or answers[-1]
+
+    def _refused(self, upstream: Upstream, reply: Reply) -> Reply:
+        """The destination does not want the transaction, or has changed its mind; if the connection is lost, perhaps
+        another one will do.
+        """
+        if reply is upstream.lost or reply.code == replies.CLOSING_CODE:
+            return reply
+        changed = bool(self.recipients) and reply.permanent
+        return self._fail(replies.MIXED_VERDICTS if changed else self._passed_on(upstream, reply))
 
     def _too_many(self, upstream: Upstream, recipient: Recipient | None) -> Reply | None:
         """Why the new recipient cannot be asked for beside the others (RFC 9422). If they are too many, all is over."""
@@ -282,7 +288,7 @@ class RelayDelivery:
         if upstream.extensions.chunking and self._goes_in_chunks():
             self._chunks = Chunks(upstream, self)
             return replies.START_MAIL_INPUT
-        (reply,) = await upstream.exchange(b"DATA", patience=self._destination.ground.data)
+        (reply,) = await upstream.exchange((b"DATA",), self._destination.ground.data)
         if reply.code == replies.START_MAIL_INPUT.code:
             return reply
         return self._fail(self._passed_on(upstream, reply, Phase.DATA))

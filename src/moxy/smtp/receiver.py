@@ -7,11 +7,11 @@ The driver's whole contract:
     receiver.answer(event, reply)    # the reply to that event; moves the state
     octets = receiver.take_output()  # everything to write now
 
-Events are the commands of `moxy.smtp.command`, plus `Content` and `ContentFault` between DATA and `EndOfData`. Each
-command is answered exactly once (the end of data with one reply, or with `Replies` for each recipient); replies leave
-in the order of the commands, whatever the order of the answers (contract P6, T1). While a command is unanswered no
-further event is given, except that RCPT commands may wait together, so that their destinations can be asked at the same
-time. `Content` and `ContentFault` are not answered.
+Events are the commands of `moxy.smtp.command`, and between DATA and `EndOfData` content: blocks of octets in wire form
+(dot-stuffed), clean of bare CR and LF unless they are binary, or a `ContentFault`. Each command is answered exactly once
+(the end of data with one reply, or with `Replies` for each recipient); replies leave in the order of the commands,
+whatever the order of the answers (contract P6, T1). While a command is unanswered no further event is given, except
+that RCPT commands may wait together, so that their destinations can be asked at the same time. Content is not answered.
 
 `Bdat` is answered like `Data`, but its answer stays here: it says whether the octets behind it are wanted (3xx), or are
 to be read into nothing (T13). Then come `EndOfChunk` or `LastChunk`, and what is answered to them leaves (RFC 3030 §2).
@@ -50,24 +50,6 @@ from moxy.smtp.state import TRANSITIONS, State
 
 
 @final
-class Content:
-    """A block of content in wire form (dot-stuffed), clean of bare CR and LF unless it is binary. Never answered."""
-
-    __slots__ = ("block",)
-
-    def __init__(self, block: bytes) -> None:
-        self.block = block
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Content) and self.block == other.block
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Content({self.block!r})"
-
-
-@final
 class ContentFault:
     """This message must not be delivered; the rest of its content is read and thrown away.
 
@@ -89,8 +71,9 @@ class ContentFault:
         return f"ContentFault({self.reply})"
 
 
-Event = Command | Content | ContentFault
+Event = Command | bytes | ContentFault
 
+_CR: Final = ord("\r")
 _CONTENT: Final = State.CONTENT
 _CHUNK: Final = State.CHUNK
 _LAST: Final = frozenset({Quit, StartTls})
@@ -113,8 +96,9 @@ class Receiver:
     """One client's session, from our greeting to QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_audit", "_buffer", "_chunk_end", "_chunks", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "closed", "output", "ready", "secures", "state", "waiting",
+        "_audit", "_chunk_end", "_chunks", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
+        "_position", "_size", "_skipping", "_verbs", "buffer", "closed", "output", "ready", "secures", "state",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -125,7 +109,8 @@ class Receiver:
         self._verbs = LMTP_VERBS if lmtp else SMTP_VERBS
         self._size = size
         self._command_line = command_line
-        self._buffer = b""
+        self.buffer = b""
+        """At least the octets that are `unread`; those before them may still be in it."""
         self._position = 0
         self._skipping = False  # inside a command line that is too long
         self.waiting: Final[list[Command]] = []  # a deque would be a quarter of an idle connection's memory
@@ -158,23 +143,20 @@ class Receiver:
 
     def receive(self, block: bytes) -> None:
         """Store octets from the client."""
-        if self._buffer:
-            block = self._buffer[self._position :] + block
-        self._buffer = block
+        if self.buffer:
+            block = self.buffer[self._position :] + block
+        self.buffer = block
         self._position = 0
         self.ready = True
 
     @property
     def unread(self) -> int:
         """Octets received and not yet turned into events: what the driver bounds by not reading on."""
-        return len(self._buffer) - self._position
+        return len(self.buffer) - self._position
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
-        output = self.output
-        if not output:
-            return b""
-        self.output = []
+        output, self.output = self.output, []
         return output[0] if len(output) == 1 else b"".join(output)
 
     def close(self, reply: Reply) -> None:
@@ -214,7 +196,7 @@ class Receiver:
         Raises RuntimeError if the command is not waiting for an answer.
         """
         waiting = self.waiting
-        self.ready = bool(self._buffer)
+        self.ready = bool(self.buffer)
         if waiting and waiting[0] is command:
             del waiting[0]
             self._settle(command, reply)
@@ -229,21 +211,21 @@ class Receiver:
         """Put a reply out, and move the state as it says; after our last words nothing more is said."""
         if self.closed:
             return
-        kind, code = type(command), reply.code
+        kind, code, following = type(command), reply.code, command.following
         if isinstance(command, Bdat) and code != replies.CLOSING_CODE:
             self._begin_chunk(command, wanted=code < 400)
             return
         self.output.append(reply.wire)
         if code < 400:
-            self.state = command.following
-            if command.following is _CONTENT:
+            self.state = following
+            if following is _CONTENT:
                 self._begin_content()
             elif kind in _LAST:
                 self.closed = True
                 self.secures = kind is StartTls
             return
         if kind in _OVER_ANYWAY:
-            self.state = command.following
+            self.state = following
         if code == replies.CLOSING_CODE:
             self.closed = True
 
@@ -257,32 +239,35 @@ class Receiver:
         return (
             len(self.waiting) < limits.PARALLEL_RECIPIENTS
             and type(self.waiting[-1]) is Rcpt
-            and self._buffer[self._position : self._position + 5].upper() == b"RCPT "
+            and self.buffer[self._position : self._position + 5].upper() == b"RCPT "
         )
 
     def _next_line(self) -> bytes | Invalid | None:
         """Cut one command line off the buffer. Only CRLF ends a line (§2.3.8)."""
-        buffer, start = self._buffer, self._position
-        end = buffer.find(b"\n", start) + 1
-        if not end:
+        buffer, start = self.buffer, self._position
+        end = buffer.find(b"\n", start)
+        if end < 0:
             self._bound_the_line()
             return None
-        if end == len(buffer):
-            self._buffer, self._position = b"", 0
+        following = end + 1
+        if following == len(buffer):
+            self.buffer = b""
+            self._position = 0
             self.ready = False
         else:
-            self._position = end
-        line = buffer[start:end]
-        if len(line) > self._command_line or self._skipping:
+            self._position = following
+        if self._skipping or following - start > self._command_line:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
-        return line[:-2] if line.endswith(b"\r\n") else Invalid(replies.BARE_LINE_END_IN_COMMAND)
+        if end == start or buffer[end - 1] != _CR:
+            return Invalid(replies.BARE_LINE_END_IN_COMMAND)
+        return buffer[start : end - 1]
 
     def _bound_the_line(self) -> None:
         """Of a line that is too long before its end has come, keep nothing."""
         if self.unread > self._command_line:
             self._skipping = True
-            self._buffer, self._position = b"", 0
+            self.buffer, self._position = b"", 0
 
     def _without_a_row(self, command: Command) -> Command:
         """What becomes of a command that the table does not have in this state."""
@@ -303,14 +288,14 @@ class Receiver:
 
     def _next_content(self) -> Event | None:
         """The next clean block, the first fault, or the end; nothing more of this message once a fault was found."""
-        if not self._end_found and self._buffer:
-            block = self._buffer[self._position :] if self._position else self._buffer
+        if not self._end_found and self.buffer:
+            block = self.buffer[self._position :] if self._position else self.buffer
             passed, rest = self._finder.feed(block)
             self._end_found = rest is not None
-            self._buffer, self._position = rest or b"", 0
+            self.buffer, self._position = rest or b"", 0
             if passed and not self._faulty:
                 self.ready = self._end_found
-                return self._judge(passed, self._finder.octets) or Content(passed)
+                return self._judge(passed, self._finder.octets) or passed
         self.ready = False
         if not self._end_found:
             return None
@@ -368,7 +353,7 @@ class Receiver:
             self._end_found = not chunks.left
             if passed and not self._faulty:
                 self.ready = self._end_found
-                return self._judge(passed, chunks.octets, binary=chunks.binary) or Content(passed)
+                return self._judge(passed, chunks.octets, binary=chunks.binary) or passed
         self.ready = False
         if not self._end_found:
             return None
@@ -385,8 +370,8 @@ class Receiver:
 
     def _take(self, octets: int) -> bytes:
         """As many octets as there are, no more than so many. The rest stays where it is: there may be many chunks."""
-        start, self._position = self._position, min(self._position + octets, len(self._buffer))
-        block = self._buffer[start : self._position]
-        if self._position == len(self._buffer):
-            self._buffer, self._position = b"", 0
+        start, self._position = self._position, min(self._position + octets, len(self.buffer))
+        block = self.buffer[start : self._position]
+        if self._position == len(self.buffer):
+            self.buffer, self._position = b"", 0
         return block

@@ -215,7 +215,7 @@ class ReplyParser:
     A bare LF is taken for a line end. After a ReplyError every further `next` raises it again; `clear` starts anew.
     """
 
-    __slots__ = ("_buffer", "_code", "_held", "_place", "_texts")
+    __slots__ = ("_buffer", "_code", "_held", "_place", "_texts", "pending")
 
     def __init__(self) -> None:
         self.clear()
@@ -227,25 +227,20 @@ class ReplyParser:
         self._code = 0  # of the multi-line reply that has begun, whose lines are `_texts` and had `_held` octets
         self._texts: list[str] = []
         self._held = 0
-
-    @property
-    def pending(self) -> int:
-        """Octets fed that no returned reply has used."""
-        return len(self._buffer) - self._place + self._held
+        self.pending = False
+        """Were octets fed that no returned reply has used?"""
 
     def feed(self, data: bytes) -> None:
         """Take what was read, in any cut."""
-        if self._place == len(self._buffer):
-            self._buffer = data
-        else:
-            self._buffer = self._buffer[self._place :] + data
+        if self.pending:
+            data = self._buffer[self._place :] + data
+        self._buffer = data
         self._place = 0
+        self.pending = bool(data) or self._held > 0
 
     def next(self) -> Reply | None:
         """The next complete reply, or None until more is fed. Raises ReplyError."""
         buffer, place = self._buffer, self._place
-        if place == len(buffer):
-            return None
         end = buffer.find(b"\n", place) + 1
         if (
             0 < end - place <= REPLY_LINE
@@ -253,6 +248,7 @@ class ReplyParser:
             and (reply := _of_clean_wire(buffer[place:end])) is not None
         ):
             self._place = end
+            self.pending = end < len(buffer)
             return reply
         return self._next_by_lines()
 
@@ -292,6 +288,7 @@ class ReplyParser:
         status = next((status for status, _ in parts if status), "")
         self._texts = []
         self._held = 0
+        self.pending = self._place < len(self._buffer)
         return Reply(self._code, status, *[text for _, text in parts])
 
 
@@ -305,6 +302,8 @@ class Phase(StrEnum):
     FINAL = "final"
     """The final dot."""
 
+
+_DATA: Final = Phase.DATA
 
 IMPOSSIBLE_ANSWER: Final = Reply(451, "3.0", "The destination gave an impossible answer, please try again later")
 """Told in place of an answer that RFC 5321 §4.3.2 does not allow."""
@@ -322,12 +321,14 @@ def pass_on(reply: Reply, phase: Phase) -> Reply:
     - 4xx and 5xx pass as they are, 552 to RCPT too: clients that queue take it for 452 themselves (contract T43).
     """
     code = reply.code
+    if code == 250 and phase is not _DATA:
+        return reply  # mostly
     if code == 421:
         return Reply(451, "4.2", *reply.lines)
     if code >= 400:
         return reply
-    if phase is Phase.DATA:
+    if phase is _DATA:
         return reply if code == 354 else IMPOSSIBLE_ANSWER
     if code >= 300 or code in _ANSWERS_TO_OTHER_COMMANDS:
         return IMPOSSIBLE_ANSWER
-    return reply if code == 250 else reply.with_code(250)
+    return reply.with_code(250)

@@ -57,12 +57,15 @@ class Sender:
     """One session with a destination, from its greeting to our QUIT. See the module for how it is driven."""
 
     __slots__ = (
-        "_answered_early", "_awaited", "_each", "_gathered", "_parser", "_queued", "_unstuffer", "content_open",
-        "extensions", "gathered", "output",
+        "_answered_early", "_awaited", "_each", "_gathered", "_queued", "_unstuffer", "content_open", "extensions",
+        "gathered", "output", "receive", "received",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._parser = ReplyParser()
+        self.received: Final = ReplyParser()
+        """The octets from the destination; where none is `pending`, `next_reply` would return None."""
+        self.receive: Final = self.received.feed
+        """Stores octets from the destination."""
         self._answered_early = False
         self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
         self._each = 0  # replies that a 353 announces, with the final one
@@ -92,7 +95,7 @@ class Sender:
         """Ask: one command line without its CRLF. Raises RuntimeError while content is open."""
         if self.content_open:
             raise RuntimeError("a command in the middle of content")
-        if self._queued or not self._may_send():
+        if self._queued or (self._awaited and not self._may_send()):
             self._queued.append(line)
         else:
             self._send(line)
@@ -112,7 +115,7 @@ class Sender:
         To be told between the 220 to STARTTLS and the handshake. Raises ReplyError if the destination, or whoever
         stands between, has said more in clear than that 220: it is not to be believed, now or later (T33).
         """
-        if self._awaited or self._parser.pending:
+        if self._awaited or self.received.pending:
             raise ReplyError("the destination spoke in clear behind its 220 to STARTTLS")
         self.extensions = Extensions()
 
@@ -185,15 +188,8 @@ class Sender:
 
     def take_output(self) -> bytes:
         """Everything to be written now."""
-        output = self.output
-        if not output:
-            return b""
-        self.output = []
+        output, self.output = self.output, []
         return output[0] if len(output) == 1 else b"".join(output)
-
-    def receive(self, block: bytes) -> None:
-        """Store octets from the destination."""
-        self._parser.feed(block)
 
     def next_reply(self) -> Reply | None:
         """The next reply, in the order of what was asked; None when more octets are needed.
@@ -203,7 +199,7 @@ class Sender:
         """
         if self._answered_early:
             raise ReplyError("the destination answered before it was asked")
-        reply = self._parser.next()
+        reply = self.received.next()
         if reply is None:
             return None
         if not self._awaited:
@@ -252,7 +248,7 @@ class Sender:
 
     def _refuse_what_came_before(self) -> None:
         """An answer that is older than its question is none: what is in the parser now was said to nobody."""
-        if not self._awaited and self._parser.pending:
+        if self.received.pending and not self._awaited:
             self._answered_early = True
 
     def _send(self, line: bytes, verb: bytes = b"") -> None:
