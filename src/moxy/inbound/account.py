@@ -57,20 +57,20 @@ class Account:
         session, service, envelope = self._session, self._service, self._envelope
         now = service.clock()
         service.recorder.record(
-            Record(
-                time=now,
-                session=session.id,
-                transaction=envelope.id,
-                client=session.client,
-                client_port=session.client_port,
-                hello=session.hello,
-                reverse_path=envelope.reverse_path.text,
-                destination=delivery.host,
-                recipients=[recipient.path.text for recipient in recipients],
-                size=self.octets,
-                outcome=outcome,
-                reply=reply,
-                duration=now - self._started,
-                security=session.security,
+            Record(  # in the order of its fields: their names would cost as much again
+                now,
+                session.id,
+                envelope.id,
+                session.client,
+                session.client_port,
+                session.hello,
+                envelope.reverse_path.text,
+                delivery.host,
+                [recipient.path.text for recipient in recipients],
+                self.octets,
+                outcome,
+                reply,
+                now - self._started,
+                session.security,
             )
         )

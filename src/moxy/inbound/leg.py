@@ -88,10 +88,10 @@ class Leg:
 
     def groups(self) -> list[tuple[State, Reply, list[Recipient]]]:
         """Its recipients by what they have come to, once concluded: mostly all to the same."""
-        recipients, answers = self.delivery.recipients, self.answers
-        answered = len(recipients) - self.unanswered
+        recipients, answers, unanswered = self.delivery.recipients, self.answers, self.unanswered
         if len(answers) == 1:
-            return [(_state(answers[0], answered > 0), answers[0], recipients)]
+            return [(_state(answers[0], not unanswered), answers[0], recipients)]
+        answered = len(recipients) - unanswered
         groups: dict[tuple[State, Reply], list[Recipient]] = {}
         for position, (recipient, answer) in enumerate(zip(recipients, answers, strict=True)):
             groups.setdefault((_state(answer, position < answered), answer), []).append(recipient)

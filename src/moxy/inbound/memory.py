@@ -112,8 +112,8 @@ class Memory:
     """The ledger as one transaction sees it."""
 
     __slots__ = (
-        "_digest", "_envelope", "_known", "_ledger", "_noted", "_reverse_path", "_service", "_session", "_written",
-        "feed", "lost", "size",
+        "_digest", "_envelope", "_known", "_ledger", "_noted", "_service", "_session", "_written", "feed", "lost",
+        "size",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope) -> None:
@@ -121,7 +121,6 @@ class Memory:
         self._ledger = service.ledger
         self._session = session
         self._envelope = envelope
-        self._reverse_path = envelope.reverse_path.key
         self._known: Mapping[Recipient, Known] = _NOBODY  # these three mostly stay empty, and all share what is empty
         self._noted: Sequence[Entry] = ()
         self._written: Sequence[Entry] = ()
@@ -137,15 +136,16 @@ class Memory:
 
     def concerns(self, recipient: Recipient) -> bool:
         """May the ledger know anything about it?"""
-        return self._ledger.concerns(self._reverse_path, recipient.path.key)
+        return self._ledger.concerns(self._envelope.reverse_path.key, recipient.path.key)
 
     async def recall(self, recipient: Recipient) -> Known:
         """What is known. Failure notices, whose sender is nobody, concern only the client that sent them before.
 
         A message whose declared size is another is another message.
         """
-        entries = await self._ledger.recall(self._reverse_path, recipient.path.key)
-        if not self._reverse_path:
+        reverse_path = self._envelope.reverse_path.key
+        entries = await self._ledger.recall(reverse_path, recipient.path.key)
+        if not reverse_path:
             session = self._session
             entries = [entry for entry in entries if session.client == entry.client or session.hello == entry.hello]
         declared = self._envelope.size
@@ -322,7 +322,7 @@ class Memory:
         return Entry(
             destination=destination,
             host=host,
-            reverse_path=self._reverse_path,
+            reverse_path=self._envelope.reverse_path.key,
             forward_path=recipient.path.key,
             digest=digest,
             size=size,

@@ -45,7 +45,7 @@ def _dot_string(characters: str) -> str:
     return rf"[{characters}]++(?:\.[{characters}]++)*"
 
 
-_COMMON_PATH: Final = re.compile(f"<({_dot_string(_ATEXT)})@({labels(LETTERS)})>".encode())
+_COMMON_PATH: Final = re.compile(f"<{_dot_string(_ATEXT)}@{labels(LETTERS)}>".encode())
 _DOT_STRING: Final = re.compile(_dot_string(_ATEXT + BEYOND))
 _QUOTED_STRING: Final = re.compile(rf'"(?:[ !#-\[\]-~{BEYOND}]|\\[ -~])*"')
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
@@ -180,12 +180,11 @@ def scan_path(line: bytes, start: int, kind: type[PathKind], utf8: bool = False)
     Raises AddressError.
     """
     match = _COMMON_PATH.match(line, start)
-    if match is None or match.end() - start > _COMMON_LIMIT:
+    if match is None or (end := match.end()) - start > _COMMON_LIMIT:
         return _scan_any_path(line, start, kind, utf8)
-    octets, more_octets = match.groups()
-    local = octets.decode()
-    domain = more_octets.decode()
-    return kind(f"{local}@{domain}", local, domain.lower()), match.end()
+    text = line[start + 1 : end - 1].decode()
+    local, _, domain = text.partition("@")
+    return kind(text, local, domain.lower()), end
 
 
 def _scan_any_path(line: bytes, start: int, kind: type[PathKind], utf8: bool) -> tuple[PathKind, int]:

@@ -8,8 +8,8 @@ The driver's whole contract:
     octets = receiver.take_output()  # everything to write now
 
 Events are the commands of `moxy.smtp.command`, and between DATA and `EndOfData` content: blocks of octets in wire form
-(dot-stuffed), clean of bare CR and LF unless they are binary, or a `ContentFault`. Each command is answered exactly once
-(the end of data with one reply, or with `Replies` for each recipient); replies leave in the order of the commands,
+(dot-stuffed), clean of bare CR and LF unless they are binary, or a `ContentFault`. Each command is answered exactly
+once (the end of data with one reply, or with `Replies` for each recipient); replies leave in the order of the commands,
 whatever the order of the answers (contract P6, T1). While a command is unanswered no further event is given, except
 that RCPT commands may wait together, so that their destinations can be asked at the same time. Content is not answered.
 

@@ -137,7 +137,7 @@ class Sender:
             self.content(END_OF_DATA)
         else:
             self._end_chunks()
-        self._refuse_what_came_before()
+        self._look_for_early_answers()
         self.content_open = False
         if prdr:
             self._each = recipients + 1
@@ -168,7 +168,7 @@ class Sender:
     def chunk(self) -> None:
         """Send what has been gathered, if it is anything; one reply is due then."""
         if self.gathered:
-            self._refuse_what_came_before()
+            self._look_for_early_answers()
             self._send_chunk(b"BDAT %d\r\n")
             self._awaited.append(_BDAT)
             self._gathered = []
@@ -246,12 +246,13 @@ class Sender:
             return not self.content_open
         return self.extensions.pipelining and awaited[-1] not in ENDS_GROUP
 
-    def _refuse_what_came_before(self) -> None:
+    def _look_for_early_answers(self) -> None:
         """An answer that is older than its question is none: what is in the parser now was said to nobody."""
         if self.received.pending and not self._awaited:
             self._answered_early = True
 
     def _send(self, line: bytes, verb: bytes = b"") -> None:
-        self._refuse_what_came_before()
+        if self.received.pending:
+            self._look_for_early_answers()
         self._awaited.append(verb or line[:4].upper())
         self.output.append(line + b"\r\n")
