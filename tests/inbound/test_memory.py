@@ -110,8 +110,8 @@ class Desk:
         session.hello = hello
         made = Memory(self.relay.service, session, Envelope(id, ReversePath.parse(sender), size=declared))
         if content:
-            made.feed(CONTENT[:5])
-            made.feed(CONTENT[5:])
+            made.digest.feed(CONTENT[:5])
+            made.digest.feed(CONTENT[5:])
             made.size = SIZE
         return made
 
@@ -170,7 +170,7 @@ async def test_before_their_content_has_come_messages_are_told_apart_by_their_tr
     async with desk(tmp_path) as here:
         for name in ("T1", "T2"):
             memory = here.memory(content=False, id=name)
-            memory.feed(b"half of it")
+            memory.digest.feed(b"half of it")
             await memory.write([leg("a@one.test")])
         first, second = await here.entries()
         assert first.size == second.size == NOT_COME
@@ -295,7 +295,7 @@ async def test_a_retry_settles_what_earlier_attempts_left_about_this_message(tmp
         await here.memory().write([concluded([YES])])
         await here.memory(content=False).write([leg("u0@one.test", name="two")])
         other = here.memory()
-        other.feed(b"another message")
+        other.digest.feed(b"another message")
         await other.write([concluded([YES], name="three")])
         again, known = here.memory(), recipient("u0@one.test")
         await again.recall(known)
@@ -436,7 +436,7 @@ async def test_only_what_the_same_message_left_is_a_reason_to_step_back(tmp_path
     async with desk(tmp_path) as here:
         here.relay.service.clock = lambda: NOW
         other = here.memory()
-        other.feed(b"another one")
+        other.digest.feed(b"another one")
         await other.write([concluded([LATER], 0, recipient("u1@one.test"))])
         await here.memory().write([concluded([LATER], 0, recipient("u2@one.test"))], apart=False)
         here.relay.service.clock = lambda: NOW + 1

@@ -42,6 +42,8 @@ BACKLOG_OCTETS: Final = 1024 * 1024
 FILE_MODE: Final = 0o640
 """Who writes to whom is not for everybody's eyes."""
 
+_DELIVERED: Final = Outcome.DELIVERED
+
 log = get_logger("moxy.accounting")
 
 
@@ -76,7 +78,7 @@ class FileLog:
 
     def record(self, record: Record) -> None:
         """Note the delivery, if it is one; written within FLUSH_SECONDS."""
-        if record.outcome is not Outcome.DELIVERED:
+        if record.outcome is not _DELIVERED:
             return
         line = self._line_format.render(record).encode() + b"\n"
         if self._octets + len(line) > BACKLOG_OCTETS:

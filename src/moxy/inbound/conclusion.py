@@ -99,20 +99,28 @@ class Conclusion:
     def _still_to_be_asked(self) -> list[Leg]:
         pending = []
         for leg in self._legs:
-            if leg.past is not NO_PAST and self._memory.message in leg.past.committed:
-                self._suppress(leg)
-            elif leg.past is not NO_PAST and self._memory.message in leg.past.under_way:
-                self._account.refused(leg, replies.UNDER_WAY)
-            elif leg.answers:
+            if (leg.past is not NO_PAST and self._had_before(leg)) or leg.answers:
                 continue
-            elif (failure := leg.delivery.failure) is not None:
-                self._account.refused(leg, failure)
-            else:
+            failure = leg.delivery.failure
+            if failure is None:
                 pending.append(leg)
+            else:
+                self._account.refused(leg, failure)
         return pending
 
+    def _had_before(self, leg: Leg) -> bool:
+        """Have its recipients this very message already, or is it on its way to them (D7, D8)?"""
+        message = self._memory.message
+        if message in leg.past.committed:
+            self._suppress(leg)
+            return True
+        if message in leg.past.under_way:
+            self._account.refused(leg, replies.UNDER_WAY)
+            return True
+        return False
+
     def _suppress(self, leg: Leg) -> None:
-        """All of its recipients have this message already (D7, D8)."""
+        """A second copy does not go out."""
         delivery = leg.delivery
         delivery.abort()
         leg.conclude([replies.ALREADY_ACCEPTED] * len(delivery.recipients))

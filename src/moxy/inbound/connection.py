@@ -206,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
             self._conversation.flush()
         if not turn and receiver.ready:
             self._yield_turn()
-        if progress or self._half_closed:
+        if (progress or self._half_closed) and (receiver.output or not receiver.waiting):
             self._settle()
         elif len(receiver.buffer) > UNREAD_LIMIT:
             self._control_reading()
@@ -233,8 +233,6 @@ class ClientConnection(asyncio.Protocol):
             self._end()
             return
         if receiver.waiting:
-            self.deadline = NEVER  # the client waits for us
-            self._pace = None
             if len(receiver.buffer) > UNREAD_LIMIT:
                 self._control_reading()
         elif self._leaving or self._half_closed:
@@ -259,6 +257,8 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(answer, _AT_ONCE):
             self._receiver.answer(command, answer)
         else:
+            self.deadline = NEVER  # the client waits for us
+            self._pace = None
             Answering(self, command, answer)()
 
     def answered(self, command: Command, reply: Reply | Replies) -> None:

@@ -203,7 +203,7 @@ class Conversation:
         route = route or service.relay(self.session.client)
         if route is None:
             return replies.RELAYING_DENIED
-        return await transaction.rcpt(Recipient(path, event.parameters), route)
+        return await transaction.recipients.ask(Recipient(path, event.parameters), route)
 
     def _postmaster(self) -> ForwardPath:
         """Whose route the bare <Postmaster> takes (T46)."""

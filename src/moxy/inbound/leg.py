@@ -24,6 +24,10 @@ class Past(NamedTuple):
 
 NO_PAST: Final = Past()
 
+_COMMITTED: Final = State.COMMITTED  # asked for every message: a member of an enumeration takes ten times as long
+_UNDELIVERED: Final = State.UNDELIVERED
+_UNKNOWN: Final = State.UNKNOWN
+
 
 class Leg:
     """A delivery in a transaction.
@@ -111,8 +115,8 @@ class Leg:
 
 def _state(answer: Reply, answered: bool) -> State:
     if not answered:
-        return State.UNKNOWN
-    return State.COMMITTED if answer.positive else State.UNDELIVERED
+        return _UNKNOWN
+    return _COMMITTED if answer.positive else _UNDELIVERED
 
 
 Accepted = tuple[int, Recipient, tuple[Leg, ...]]

@@ -112,8 +112,7 @@ class Memory:
     """The ledger as one transaction sees it."""
 
     __slots__ = (
-        "_digest", "_envelope", "_known", "_ledger", "_noted", "_service", "_session", "_written", "feed", "lost",
-        "size",
+        "_envelope", "_known", "_ledger", "_noted", "_service", "_session", "_written", "digest", "lost", "size",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope) -> None:
@@ -124,9 +123,8 @@ class Memory:
         self._known: Mapping[Recipient, Known] = _NOBODY  # these three mostly stay empty, and all share what is empty
         self._noted: Sequence[Entry] = ()
         self._written: Sequence[Entry] = ()
-        self._digest = ContentDigest()
-        self.feed: Final = self._digest.feed
-        """To be given the content as the client sent it, dot-stuffed, without our trace field."""
+        self.digest = ContentDigest()
+        """To be fed the content as the client sent it, dot-stuffed, without our trace field."""
         self.lost = False
         """Has the client gone without our verdict?"""
         self.size = NOT_COME
@@ -211,7 +209,7 @@ class Memory:
         """What tells the message from others. Before it has come, what tells this transaction from others."""
         if self.size == NOT_COME:
             return digest_of(self._envelope.id.encode()), NOT_COME
-        return self._digest.value(), self.size
+        return self.digest.value(), self.size
 
     # -- verdicts
 

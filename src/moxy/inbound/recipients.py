@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from moxy.delivery import Destination, Flow
 from moxy.delivery.combine import refusal
@@ -33,6 +33,8 @@ Legs = tuple[Leg, ...]
 
 TOO_MANY: Final = replies.TOO_MANY_RECIPIENTS.code
 TRY_AGAIN: Final = 451
+
+_NOBODY: Final[frozenset[Way]] = frozenset()
 
 
 class Recipients:
@@ -57,7 +59,7 @@ class Recipients:
         self._alone = service.spread_first  # do only those of one and the same way belong here?
         self._turns: deque[asyncio.Future[None]] | None = None
         self._recalled: asyncio.Future[None] | None = None  # is somebody being looked up? Then when that is done
-        self._stepped_back: frozenset[Way] = frozenset()  # the ways of those who were first before, and let others go
+        self._stepped_back = _NOBODY  # the ways of those who were first before, and let others go
         self.legs: dict[object, Leg] = {}
         self.accepted: list[Accepted] = []
         """In the order of their answers, and from DATA on in that of their RCPTs."""
@@ -86,7 +88,8 @@ class Recipients:
             return await self._ask_alone(number, recipient, route, known)
         self._asking += 1
         legs = self._legs_of(recipient, route, known)
-        reply = self._heard(number, recipient, legs, known, await _answer(legs, recipient))
+        answer = await (legs[0].delivery.rcpt(recipient) if len(legs) == 1 else _ask_all(legs, recipient))
+        reply = self._heard(number, recipient, legs, known, answer)
         self._asking -= 1
         if self._turns:
             self._pass_the_turn()
@@ -128,7 +131,7 @@ class Recipients:
         if self.refusal is not None:  # given up while we waited
             return self.refusal
         legs = self._legs_of(recipient, route, known)
-        return self._heard(number, recipient, legs, known, await _answer(legs, recipient))
+        return self._heard(number, recipient, legs, known, await _ask_all(legs, recipient))
 
     def _pass_the_turn(self) -> None:
         if self._turns and not self._asking:
@@ -215,10 +218,6 @@ def _key(destination: Destination, recipient: Recipient, known: Known) -> object
     past = known.past_at(destination.name)
     alone = recipient.path.key if destination.individual and known.apart else ""
     return (destination, past, alone) if any(past) or alone else destination
-
-
-def _answer(legs: Legs, recipient: Recipient) -> Coroutine[Any, Any, Reply]:
-    return legs[0].delivery.rcpt(recipient) if len(legs) == 1 else _ask_all(legs, recipient)
 
 
 async def _ask_all(legs: Legs, recipient: Recipient) -> Reply:

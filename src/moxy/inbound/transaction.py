@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from moxy.delivery import Flow
 from moxy.inbound.account import Account
@@ -35,8 +35,8 @@ class Transaction:
     """One mail transaction (RFC 5321 §3.3), from an accepted MAIL to the verdict on its final dot."""
 
     __slots__ = (
-        "_account", "_asked_for_data", "_conclusion", "_hops", "_legs", "_memory", "_recipients", "_refusal",
-        "_service", "_session", "_trace", "envelope", "rcpt",
+        "_account", "_asked_for_data", "_conclusion", "_hops", "_legs", "_memory", "_refusal", "_service", "_session",
+        "_trace", "envelope", "recipients",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -44,10 +44,8 @@ class Transaction:
         self._session = session
         self._account = Account(service, session, envelope)
         self._memory = Memory(service, session, envelope)
-        self._recipients = Recipients(service, session, envelope, flow, self._account, self._memory)
-        self._legs = self._recipients.legs
-        self.rcpt: Final = self._recipients.ask
-        """Asks for a recipient."""
+        self.recipients = Recipients(service, session, envelope, flow, self._account, self._memory)
+        self._legs = self.recipients.legs
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
         self._asked_for_data = False
         self._conclusion: Conclusion | None = None  # once the client's dot has come
@@ -70,7 +68,7 @@ class Transaction:
         if self._refusal is not None:
             return self._refusal
         size = self._service.bounds.enforced_size
-        if not self._recipients.accepted:
+        if not self.recipients.accepted:
             self.fail(replies.LMTP_NO_VALID_RECIPIENTS if self._session.lmtp else replies.NO_VALID_RECIPIENTS)
         elif 0 < size < octets:
             self.fail(replies.MESSAGE_TOO_BIG)
@@ -89,7 +87,7 @@ class Transaction:
         """
         if self._refusal is not None:
             return self._refusal
-        self._recipients.drop_empty_legs()
+        self.recipients.drop_empty_legs()
         self._asked_for_data = True
         legs = tuple(self._legs.values())
         if len(legs) == 1:
@@ -103,7 +101,7 @@ class Transaction:
             return self._refusal
         if refused:
             return await self._refuse_at_data()
-        copies = self._recipients.copies
+        copies = self.recipients.copies
         if copies is not None:
             await copies.begin()
             if self._refusal is not None:
@@ -131,13 +129,13 @@ class Transaction:
 
     async def _refuse_at_data(self) -> Reply:
         conclusion = self._conclude()
-        reply = self._refusal = self._recipients.refusal = await conclusion.tell_all()
+        reply = self._refusal = self.recipients.refusal = await conclusion.tell_all()
         conclusion.settle()
         self._legs.clear()
         return reply
 
     def _begin_content(self) -> None:
-        accepted, session = self._recipients.accepted, self._session
+        accepted, session = self.recipients.accepted, self._session
         accepted.sort()
         self._hops = HopCounter()
         self._trace = received(
@@ -157,7 +155,7 @@ class Transaction:
         if self._refusal is not None:
             return
         self._account.octets += len(block)
-        self._memory.feed(block)
+        self._memory.digest.feed(block)
         if not self._hops.done:
             self._hops.feed(block)
         if self._trace:
@@ -165,15 +163,15 @@ class Transaction:
             self._trace = b""
         for leg in self._legs.values():
             leg.delivery.write(block)
-        if self._recipients.copies is not None:
-            self._recipients.copies.write(block)
+        if self.recipients.copies is not None:
+            self.recipients.copies.write(block)
 
     def flush(self) -> None:
         """Let out what `write` has gathered."""
         for leg in self._legs.values():
             leg.delivery.flush()
-        if self._recipients.copies is not None:
-            self._recipients.copies.flush()
+        if self.recipients.copies is not None:
+            self.recipients.copies.flush()
 
     # -- the end
 
@@ -196,25 +194,25 @@ class Transaction:
         """The content does not end in CRLF. Some destinations cannot take it then, and say so at the end (T12)."""
         for leg in self._legs.values():
             leg.delivery.breaks_off()
-        if self._recipients.copies is not None:
-            self._recipients.copies.breaks_off()
+        if self.recipients.copies is not None:
+            self.recipients.copies.breaks_off()
 
     def _conclude(self) -> Conclusion:
         self._conclusion = Conclusion(
-            self._service, self._session, self.envelope, self._recipients, self._account, self._memory
+            self._service, self._session, self.envelope, self.recipients, self._account, self._memory
         )
         return self._conclusion
 
     def to_all(self, reply: Reply) -> Reply | Replies:
         """The same reply for every recipient, as the client wants to have it after its dot."""
-        accepted = len(self._recipients.accepted) if self._session.lmtp else 0
+        accepted = len(self.recipients.accepted) if self._session.lmtp else 0
         return Replies([reply] * accepted, reply) if accepted else reply
 
     def fail(self, reply: Reply) -> None:
         """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""
         if self._refusal is not None:
             return
-        self._refusal = self._recipients.refusal = reply
+        self._refusal = self.recipients.refusal = reply
         for leg in self._legs.values():
             if leg.concluded:
                 continue
@@ -222,8 +220,8 @@ class Transaction:
                 self._account.given_up(leg, reply)
             else:
                 leg.delivery.abort()
-        if self._recipients.copies is not None:
-            self._recipients.copies.abort(reply)
+        if self.recipients.copies is not None:
+            self.recipients.copies.abort(reply)
 
     def abort(self) -> None:
         """The client gave up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""

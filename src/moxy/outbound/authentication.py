@@ -57,7 +57,7 @@ async def log_in(upstream: Upstream, login: Login, ground: Ground) -> Reply | No
         refusal = replies.NOT_LET_IN_NOW if reply.transient else replies.NOT_LET_IN
         if reply.code not in NOT_THIS_MECHANISM:
             break
-    ground.complain("not_let_in", destination=str(upstream.host), user=login.user, reason=reason)
+    ground.complain("not_let_in", destination=upstream.name, user=login.user, reason=reason)
     lost = upstream.lost
     upstream.quit()
     if lost is replies.DESTINATION_LOST and usable:  # perhaps it was told, and has closed without a word

@@ -68,7 +68,7 @@ class SmtpDestination:
         kept = self._leased.get(session.id)
         if kept is None or kept.lost is not None or kept.lent or kept.carries != identity(self.settings, session):
             return None
-        elsewhere = preferred != str(kept.host) and any(preferred == str(pool.host) for pool in self._in_order)
+        elsewhere = preferred != kept.name and any(preferred == str(pool.host) for pool in self._in_order)
         return None if elsewhere else kept
 
     async def lease(self, session: Session, deadline: float, preferred: str = "") -> Upstream | Reply:

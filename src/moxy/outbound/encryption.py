@@ -35,7 +35,7 @@ async def encrypt(upstream: Upstream, wanted: Encryption, ground: Ground) -> Rep
 
     Who goes on encrypted must say EHLO again.
     """
-    host = str(upstream.host)
+    host = upstream.name
     if "STARTTLS" not in upstream.extensions:
         if wanted.optional:
             return None
@@ -64,7 +64,7 @@ def judge(upstream: Upstream, wanted: Encryption, ground: Ground) -> Reply | Non
     trust = wanted.client.trust
     upstream.verified = trust.judged or bool(trust.pins)
     terms = agreed(connection)
-    log.debug("encrypted", destination=str(upstream.host), verified=upstream.verified, **terms._asdict())
+    log.debug("encrypted", destination=upstream.name, verified=upstream.verified, **terms._asdict())
     return None
 
 
@@ -72,7 +72,7 @@ def remember(upstream: Upstream, wanted: Encryption) -> None:
     """The destination has spoken inside TLS: the next connection may take the session up again."""
     connection = upstream.tls
     if connection is not None and upstream.lost is None:
-        wanted.client.remember(str(upstream.host), name(upstream, wanted), connection)
+        wanted.client.remember(upstream.name, name(upstream, wanted), connection)
 
 
 def name(upstream: Upstream, wanted: Encryption) -> str:
@@ -82,7 +82,7 @@ def name(upstream: Upstream, wanted: Encryption) -> str:
 
 def _refused(upstream: Upstream, reply: Reply, wanted: Encryption, ground: Ground) -> Reply | None:
     """The destination has offered STARTTLS, and does not do it."""
-    told = {"destination": str(upstream.host), "reply": str(reply)}
+    told = {"destination": upstream.name, "reply": str(reply)}
     if upstream.lost is not None:
         ground.complain("tls_refused", **told)
         return upstream.lost
@@ -95,7 +95,7 @@ def _refused(upstream: Upstream, reply: Reply, wanted: Encryption, ground: Groun
 
 
 def _failed(upstream: Upstream, reason: str, wanted: Encryption, ground: Ground) -> Reply:
-    host = str(upstream.host)
+    host = upstream.name
     wanted.client.forget(host, name(upstream, wanted))
     upstream.lose(replies.TLS_FAILED)
     if wanted.optional and upstream.lost is replies.TLS_FAILED:  # and not for what was injected, or a deadline

@@ -45,7 +45,7 @@ class ForwardingDelivery(RelayDelivery):
         unforwarded = self._destination.ground.unforwarded
         if upstream.host not in unforwarded:
             unforwarded.add(upstream.host)
-            log.warning("identity_not_taken", destination=str(upstream.host), reason=reason)
+            log.warning("identity_not_taken", destination=upstream.name, reason=reason)
 
 
 def _insist(upstream: Upstream, answers: list[Reply]) -> None:

@@ -117,7 +117,7 @@ async def _speak_for(upstream: Upstream, hello: bytes, ground: Ground, session: 
 
 def _unusable(upstream: Upstream, reason: str) -> Reply:
     """Without the client's identity nothing may be sent: the destination would judge by ours (T28)."""
-    log.warning("identity_not_taken", destination=str(upstream.host), reason=reason)
+    log.warning("identity_not_taken", destination=upstream.name, reason=reason)
     lost = upstream.lost
     upstream.quit()
     return lost or replies.IDENTITY_REFUSED
@@ -125,7 +125,7 @@ def _unusable(upstream: Upstream, reason: str) -> Reply:
 
 def _refused(upstream: Upstream, reply: Reply, ground: Ground) -> Reply:
     """The destination does not want to talk to us now: that is no verdict on a recipient, so never a 5xx (T23)."""
-    ground.complain("destination_refuses_sessions", destination=str(upstream.host), reply=str(reply))
+    ground.complain("destination_refuses_sessions", destination=upstream.name, reply=str(reply))
     lost = upstream.lost
     upstream.quit()
     return lost or replies.DESTINATION_UNREACHABLE

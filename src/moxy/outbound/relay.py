@@ -31,6 +31,9 @@ from moxy.smtp.reply import IMPOSSIBLE_ANSWER, Phase, Reply, pass_on
 if TYPE_CHECKING:
     from moxy.outbound.destination import SmtpDestination
 
+_DATA: Final = Phase.DATA
+_FINAL: Final = Phase.FINAL
+
 ATTEMPTS: Final = 3
 """Connections tried for the first recipient when kept ones turn out dead."""
 
@@ -177,7 +180,7 @@ class RelayDelivery:
     def _take(self, upstream: Upstream) -> None:
         upstream.lend(self)
         self._upstream = upstream
-        self.host = str(upstream.host)
+        self.host = upstream.name
 
     def _unfit(self, upstream: Upstream) -> Reply | None:
         """What this message needs and the destination does not offer (T7, T9 to T11, T15, T16)."""
@@ -279,19 +282,23 @@ class RelayDelivery:
 
     async def data(self) -> Reply:
         """Ask to send content; see `moxy.delivery.Delivery`."""
-        reply = await self.prepare()
         upstream = self._upstream
-        if not reply.positive:
-            return self._fail(reply)
-        if upstream is None:  # aborted meanwhile
-            return self._fail(replies.DESTINATION_LOST)
+        if upstream is None or self._withdrawn or self._failure is not None:
+            reply = await self.prepare()
+            upstream = self._upstream
+            if not reply.positive:
+                return self._fail(reply)
+            if upstream is None:  # aborted meanwhile
+                return self._fail(replies.DESTINATION_LOST)
+        else:
+            self._asking += 1  # there is nothing to prepare
         if upstream.extensions.chunking and self._goes_in_chunks():
             self._chunks = Chunks(upstream, self)
             return replies.START_MAIL_INPUT
         (reply,) = await upstream.exchange((b"DATA",), self._destination.ground.data)
         if reply.code == replies.START_MAIL_INPUT.code:
             return reply
-        return self._fail(self._passed_on(upstream, reply, Phase.DATA))
+        return self._fail(self._passed_on(upstream, reply, _DATA))
 
     def _goes_in_chunks(self) -> bool:
         """To a destination that offers CHUNKING."""
@@ -322,7 +329,7 @@ class RelayDelivery:
         """Why this delivery can no longer succeed, if so."""
         upstream = self._upstream
         if self._failure is None and upstream is not None and upstream.lost is not None:
-            self._failure = self._passed_on(upstream, upstream.lost, Phase.FINAL)
+            self._failure = self._passed_on(upstream, upstream.lost, _FINAL)
         return self._failure
 
     # -- the end
@@ -337,7 +344,7 @@ class RelayDelivery:
         if self._prdr or self._destination.individual:
             return await self._finish_each(upstream, patience)
         (reply,) = await upstream.commit(patience)
-        answer = self._passed_on(upstream, reply, Phase.FINAL)
+        answer = self._passed_on(upstream, reply, _FINAL)
         if (
             upstream.lost is reply or upstream.lost is answer
         ):  # an equal verdict was before: we go on as soon as it comes
@@ -354,7 +361,7 @@ class RelayDelivery:
         await told.ask()
         self.unanswered = told.unanswered
         answers = [
-            self._shown(upstream, pass_on(reply, Phase.FINAL), recipient.path.domain)
+            self._shown(upstream, pass_on(reply, _FINAL), recipient.path.domain)
             for recipient, reply in zip(self.recipients, told.replies, strict=True)
         ]
         if any(reply.code == replies.CLOSING_CODE for reply in told.replies):

@@ -101,7 +101,7 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_awaited", "_full", "_ground", "_loop", "_names", "_sender", "_transport", "_veil", "allowed", "asked",
-        "authenticated", "borrower", "carries", "deadline", "domains", "greeting", "host", "lost", "owner",
+        "authenticated", "borrower", "carries", "deadline", "domains", "greeting", "host", "lost", "name", "owner",
         "quiet_since", "transactions", "verified",
     )  # fmt: skip
 
@@ -121,6 +121,8 @@ class Upstream(asyncio.Protocol):
         self._names: frozenset[str] = frozenset()
         self._veil: hiding.Veil | None = None
         self.host = host
+        self.name: Final = str(host)
+        """The host as people write it."""
         self.carries: ClientIdentity | None = None
         """The client in whose name it was made, if the destination takes us for that client (T25)."""
         self.transactions = 0
@@ -238,7 +240,7 @@ class Upstream(asyncio.Protocol):
         transport = bare(self._transport)
         protocol = transport.get_protocol()
         try:
-            encrypted = await client.start(transport, protocol, str(self.host), name, patience)
+            encrypted = await client.start(transport, protocol, self.name, name, patience)
         except OSError as error:
             self.lose(replies.TLS_FAILED)
             self.connection_lost(None)  # the loop does not always tell
@@ -325,7 +327,7 @@ class Upstream(asyncio.Protocol):
             while received.pending and self.lost is None and (reply := sender.next_reply()) is not None:
                 self._reply(reply, now)
         except ReplyError as error:
-            log.warning("protocol_error", destination=str(self.host), reason=str(error))
+            log.warning("protocol_error", destination=self.name, reason=str(error))
             self.lose(replies.DESTINATION_GARBLED)
         if sender.output:
             self.flush()
@@ -357,7 +359,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
         if exc is not None and is_tls(exc) and self.lost is None:  # in TLS 1.3 a server refuses us after our handshake
-            log.warning("tls_broken", destination=str(self.host), reason=explain(exc))
+            log.warning("tls_broken", destination=self.name, reason=explain(exc))
         self._ground.sweeper.watched.discard(self)
         self.lose(replies.DESTINATION_LOST)
         self._transport = None
