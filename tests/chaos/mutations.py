@@ -139,7 +139,7 @@ def _with_a_slip(right: Any) -> Any:
 def _before_the_commit(right: Any) -> Any:
     async def finish(transaction: Any, octets: int) -> Any:
         asyncio.get_running_loop().create_task(right(transaction, octets))
-        return transaction.to_all(replies.OK)
+        return transaction._to_all(replies.OK)
 
     return finish
 
@@ -147,7 +147,7 @@ def _before_the_commit(right: Any) -> Any:
 def _with_all_deliveries(right: Any) -> Any:
     def end(conversation: Any) -> None:
         if conversation.unconfirmed is not None:
-            for leg in conversation.unconfirmed._legs.values():
+            for leg in conversation.unconfirmed._legs:
                 if leg.delivery._upstream is not None:
                     leg.delivery._upstream.lose(replies.ABORTED)
         right(conversation)

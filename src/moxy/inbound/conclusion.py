@@ -269,6 +269,10 @@ class Conclusion:
         impatient = self._service.clock() - self._begun > SOON
         self._memory.note_under_way(self._legs, at_once=surely or impatient)
 
+    def broken(self) -> Reply | Replies:
+        """What is answered to the dot where we failed to answer it."""
+        return self._recipients.to_all(replies.INTERNAL_ERROR) if self._lmtp else replies.INTERNAL_ERROR
+
     def _break_off(self) -> None:
         """Our own bug: whatever was not committed yet must not stay open, and what was must be known."""
         for leg in self._legs:

@@ -115,11 +115,12 @@ class ClientConnection(asyncio.Protocol):
         """Take octets in and work through what they complete."""
         if self._closing:
             return
+        receiver = self._receiver
+        receiver.receive(data)
         if self._conversation.unconfirmed is not None:
-            self._look_for_receipt()
+            self._hear_further(ahead=receiver.ahead)
         if self._pace is not None:
             self._pace.octets += len(data)
-        self._receiver.receive(data)
         self._pump()
 
     def eof_received(self) -> bool:
@@ -279,8 +280,9 @@ class ClientConnection(asyncio.Protocol):
     def failed(self, command: Command, error: BaseException) -> None:
         """A bug of ours: the client is told to come again, nothing is delivered."""
         log.error("bug", session=self._conversation.session.id, command=repr(command), exc_info=error)
+        reply = self._conversation.broken(command)
         self._conversation.end_transaction()
-        self.answered(command, self._conversation.broken(command))
+        self.answered(command, reply)
 
     def _leave(self) -> None:
         """It would be the client's turn, but it has closed its half, or Moxy is stopping and no transaction is open."""
@@ -320,11 +322,17 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the end
 
-    def _look_for_receipt(self) -> None:
-        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8).
-
-        That it goes on talking shows nothing by itself: QUIT may be sent together with the dot.
+    def _hear_further(self, *, ahead: bool) -> None:
+        """The client goes on after our verdict on its message: if it has always waited for our answers, it has this
+        one. Of a client that sends `ahead` it shows nothing: QUIT may be sent together with the dot.
         """
+        if ahead:
+            self._look_for_receipt()
+        else:
+            self._conversation.reply_received()
+
+    def _look_for_receipt(self) -> None:
+        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8)."""
         conversation = self._conversation
         if conversation.unconfirmed is not None and not self._receiver.waiting and not unacknowledged(self._transport):
             conversation.reply_received()

@@ -14,6 +14,7 @@ from structlog import get_logger
 from moxy.delivery import Flow
 from moxy.errors import TemporaryFailure
 from moxy.inbound.arrival import heed_xclient
+from moxy.inbound.conclusion import Conclusion
 from moxy.inbound.service import Service
 from moxy.inbound.transaction import Transaction
 from moxy.mail import Envelope, Recipient, Session
@@ -54,8 +55,8 @@ class Conversation:
         self.offered: frozenset[str] = NOTHING
         """The extensions that the last EHLO was answered with."""
         self.transaction: Transaction | None = None
-        self.unconfirmed: Transaction | None = None
-        """Whose final dot has come, while the client may not have our verdict."""
+        self.unconfirmed: Conclusion | None = None
+        """Of the message whose final dot has come, while the client may not have our verdict."""
 
     # -- session
 
@@ -245,9 +246,11 @@ class Conversation:
         """The final dot: the verdict."""
         if self.unconfirmed is not None:
             self.reply_lost()  # the message before this one, if the client has sent ahead and we cannot tell
-        transaction = self.unconfirmed = self._open_transaction()
+        transaction = self._open_transaction()
+        answer = transaction.finish(event.octets)
+        self.unconfirmed = transaction.conclusion
         self.transaction = None
-        return transaction.finish(event.octets)
+        return answer
 
     def last_chunk(self, event: command.LastChunk) -> Answer:
         """The last chunk: the verdict, as for the final dot (T14)."""
@@ -276,13 +279,13 @@ class Conversation:
     def reply_received(self) -> None:
         """It has (contract D8)."""
         if self.unconfirmed is not None:
-            self.unconfirmed.reply_received()
+            self.unconfirmed.settle()
             self.unconfirmed = None
 
     def reply_lost(self) -> None:
         """It may not have, and we shall not know."""
         if self.unconfirmed is not None:
-            self.unconfirmed.reply_lost()
+            self.unconfirmed.keep()
             self.unconfirmed = None
 
     def left_waiting(self, *, surely: bool) -> None:
@@ -293,13 +296,13 @@ class Conversation:
     def reply_in_doubt(self) -> None:
         """We shall know in a moment. If it comes again before, it is to be recognised."""
         if self.unconfirmed is not None:
-            self.unconfirmed.reply_in_doubt()
+            self.unconfirmed.doubt()
 
     def broken(self, event: command.Command) -> Reply | Replies:
         """What is answered to a command that we failed to answer."""
-        if type(event) in (command.EndOfData, command.LastChunk) and self.unconfirmed is not None:
-            return self.unconfirmed.to_all(replies.INTERNAL_ERROR)
-        return replies.INTERNAL_ERROR
+        at_the_dot = type(event) in (command.EndOfData, command.LastChunk)
+        ended = self.transaction or self.unconfirmed
+        return ended.broken() if at_the_dot and ended is not None else replies.INTERNAL_ERROR
 
     def end(self) -> None:
         """The client is gone."""

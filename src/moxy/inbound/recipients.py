@@ -24,7 +24,7 @@ from moxy.inbound.memory import NOTHING, Known, Memory, PutOff, Way
 from moxy.mail import Envelope, Recipient, Route, Session
 from moxy.net.steps import together
 from moxy.smtp import replies
-from moxy.smtp.reply import Reply
+from moxy.smtp.reply import Replies, Reply
 
 if TYPE_CHECKING:
     from moxy.inbound.service import Service
@@ -199,6 +199,10 @@ class Recipients:
             key = _key(destination, recipient, known)
             make = partial(self._open, destination, key, known, copies.flow)
             copies.offer(copies.leg(key, make), recipient)
+
+    def to_all(self, reply: Reply) -> Reply | Replies:
+        """The same reply for each of those accepted, as LMTP has it after the dot."""
+        return Replies([reply] * len(self.accepted), reply) if self.accepted else reply
 
     def drop_empty_legs(self) -> None:
         """Content is about to begin: let those go who accepted nobody."""

@@ -35,8 +35,8 @@ class Transaction:
     """One mail transaction (RFC 5321 §3.3), from an accepted MAIL to the verdict on its final dot."""
 
     __slots__ = (
-        "_account", "_asked_for_data", "_conclusion", "_hops", "_legs", "_memory", "_refusal", "_service", "_session",
-        "_trace", "envelope", "recipients",
+        "_account", "_asked_for_data", "_hops", "_legs", "_memory", "_refusal", "_service", "_session", "_trace",
+        "conclusion", "envelope", "recipients",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope, flow: Flow) -> None:
@@ -48,7 +48,8 @@ class Transaction:
         self._legs = self.recipients.legs
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
         self._asked_for_data = False
-        self._conclusion: Conclusion | None = None  # once the client's dot has come
+        self.conclusion: Conclusion | None = None
+        """From the client's dot on, and where destinations want no content."""
         self._trace = b""  # ours, until it is written
         self._hops: HopCounter
         self.envelope = envelope
@@ -181,13 +182,13 @@ class Transaction:
         `octets` is the size of the content after unstuffing.
         """
         if self._refusal is not None:
-            return self.to_all(self._refusal)
+            return self._to_all(self._refusal)
         self._account.octets = self._memory.size = octets
         if self._trace:
             self.write(b"")  # an empty message still has its trace
         if self._hops.count > self._service.bounds.hops:
             self.fail(replies.TOO_MANY_HOPS)
-            return self.to_all(replies.TOO_MANY_HOPS)
+            return self._to_all(replies.TOO_MANY_HOPS)
         return self._conclude().commit()
 
     def breaks_off(self) -> None:
@@ -198,15 +199,17 @@ class Transaction:
             self.recipients.copies.breaks_off()
 
     def _conclude(self) -> Conclusion:
-        self._conclusion = Conclusion(
+        conclusion = self.conclusion = Conclusion(
             self._service, self._session, self.envelope, self.recipients, self._account, self._memory
         )
-        return self._conclusion
+        return conclusion
 
-    def to_all(self, reply: Reply) -> Reply | Replies:
-        """The same reply for every recipient, as the client wants to have it after its dot."""
-        accepted = len(self.recipients.accepted) if self._session.lmtp else 0
-        return Replies([reply] * accepted, reply) if accepted else reply
+    def broken(self) -> Reply | Replies:
+        """What is answered to the client's dot where we failed to answer it."""
+        return self._to_all(replies.INTERNAL_ERROR)
+
+    def _to_all(self, reply: Reply) -> Reply | Replies:
+        return self.recipients.to_all(reply) if self._session.lmtp else reply
 
     def fail(self, reply: Reply) -> None:
         """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""
@@ -225,27 +228,5 @@ class Transaction:
 
     def abort(self) -> None:
         """The client gave up: RSET, a new EHLO, or it left. Too late once its dot has come (T18, T19)."""
-        if self._conclusion is None:
+        if self.conclusion is None:
             self.fail(replies.ABORTED)
-
-    # -- has the client got our verdict?
-
-    def reply_received(self) -> None:
-        """It has."""
-        if self._conclusion is not None:
-            self._conclusion.settle()
-
-    def reply_in_doubt(self) -> None:
-        """We shall know in a moment."""
-        if self._conclusion is not None:
-            self._conclusion.doubt()
-
-    def reply_lost(self) -> None:
-        """It may not have."""
-        if self._conclusion is not None:
-            self._conclusion.keep()
-
-    def left_waiting(self, *, surely: bool) -> None:
-        """It left before there was one."""
-        if self._conclusion is not None:
-            self._conclusion.left_waiting(surely=surely)

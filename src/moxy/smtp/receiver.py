@@ -97,7 +97,7 @@ class Receiver:
 
     __slots__ = (
         "_audit", "_chunk_end", "_chunks", "_command_line", "_end_found", "_faulty", "_finder", "_lmtp",
-        "_position", "_size", "_skipping", "_verbs", "buffer", "closed", "output", "ready", "secures", "state",
+        "_position", "_size", "_skipping", "_verbs", "ahead", "buffer", "closed", "output", "ready", "secures", "state",
         "waiting",
     )  # fmt: skip
 
@@ -128,6 +128,8 @@ class Receiver:
         """True once the session is over: QUIT or STARTTLS was answered, or `close` was called. No event follows."""
         self.secures = False
         """True once STARTTLS was accepted: the session goes on in another receiver, when it is encrypted."""
+        self.ahead = False
+        """Has the client ever sent anything before the answer to what it had sent was out (RFC 2920)?"""
         self.ready = False
         """False when `next_event` would return None until more octets or an answer come."""
 
@@ -143,6 +145,8 @@ class Receiver:
 
     def receive(self, block: bytes) -> None:
         """Store octets from the client."""
+        if self.waiting:
+            self.ahead = True
         if self.buffer:
             block = self.buffer[self._position :] + block
         self.buffer = block
@@ -256,6 +260,7 @@ class Receiver:
             self.ready = False
         else:
             self._position = following
+            self.ahead = True
         if self._skipping or following - start > self._command_line:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
@@ -293,6 +298,8 @@ class Receiver:
             passed, rest = self._finder.feed(block)
             self._end_found = rest is not None
             self.buffer, self._position = rest or b"", 0
+            if rest:
+                self.ahead = True
             if passed and not self._faulty:
                 self.ready = self._end_found
                 return self._judge(passed, self._finder.octets) or passed
