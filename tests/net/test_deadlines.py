@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 import uvloop
 from structlog.testing import capture_logs
 
 from moxy.net import deadlines
-from moxy.net.deadlines import NEVER, Sweeper
+from moxy.net.deadlines import NEVER, SLACK, Delay, Sweeper
 
 
 class Watched:
@@ -115,6 +116,71 @@ def test_it_sweeps_by_itself_until_it_is_stopped(new_loop, monkeypatch):
     loop.run_forever()
     loop.close()
     assert sweeps == 3
+
+
+class Timers(asyncio.SelectorEventLoop):
+    """A loop whose time and timers belong to the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback, *arguments, context=None):  # type: ignore[no-untyped-def,override]
+        self.timers.append((when, lambda: callback(*arguments)))
+
+    def pass_time(self, until: float) -> None:
+        """Let time pass, and every timer ring when it is due."""
+        while self.timers and min(when for when, _ in self.timers) <= until:
+            timer = min(self.timers, key=lambda timer: timer[0])
+            self.timers.remove(timer)
+            self.now = timer[0]
+            timer[1]()
+        self.now = until
+
+
+@pytest.fixture
+def timers():
+    loop = Timers()
+    yield loop
+    loop.close()
+
+
+def test_a_delay_has_one_timer_for_all_who_wait(timers):
+    delay, called = Delay(0.05), []
+    for moment in (100.0, 100.002, 100.03):
+        timers.pass_time(moment)
+        delay.call(timers, lambda moment=moment: called.append((moment, timers.now)))
+        assert len(timers.timers) == 1
+    timers.pass_time(101.0)
+    assert [moment for moment, _ in called] == [100.0, 100.002, 100.03]
+    assert all(-SLACK <= now - moment - 0.05 < 1e-9 for moment, now in called)
+    assert not timers.timers
+    delay.call(timers, lambda: called.append((101.0, timers.now)))
+    timers.pass_time(102.0)
+    assert called[-1] == (101.0, 101.05)
+
+
+def test_who_waits_may_wait_again_and_one_that_fails_keeps_no_other(timers):
+    delay, called = Delay(0.05), []
+
+    def again() -> None:
+        called.append(timers.now)
+        if len(called) < 3:
+            delay.call(timers, again)
+
+    def broken() -> None:
+        raise ValueError("a bug")
+
+    delay.call(timers, broken)
+    delay.call(timers, again)
+    with capture_logs() as logs:
+        timers.pass_time(101.0)
+    assert called == pytest.approx([100.05, 100.1, 100.15])
+    assert len(logs) == 1
 
 
 def test_stopping_what_was_not_started_is_harmless():

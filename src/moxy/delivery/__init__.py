@@ -65,6 +65,11 @@ class Delivery(Protocol):
         """Take back a recipient accepted by `rcpt`, because another destination refused the same recipient (D2)."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Has it all that `data` needs? Then it need not be prepared, if it is asked at once."""
+        ...
+
     async def prepare(self) -> Reply:
         """Have all that `data` needs, to keep: 2xx, or why not. Several deliveries are prepared one after another.
 

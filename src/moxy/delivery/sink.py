@@ -61,6 +61,7 @@ class SinkDelivery:
 
     delay = 0.0
     failure = None
+    ready = True
     unanswered = 0
 
     def __init__(self, destination: SinkDestination, session: Session, envelope: Envelope) -> None:

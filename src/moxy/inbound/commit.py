@@ -32,14 +32,15 @@ async def in_order(
     deadline = _now() + budget
     concluded = [leg for leg in legs if leg.answers]
     somebody_has_it = any(leg.accepted for leg in concluded)
+    somebody_is_refused = any(leg.refused for leg in concluded)
     for leg in pending:
-        if concluded and not somebody_has_it:
+        if somebody_is_refused and not somebody_has_it:
             return
         left = deadline - _now()
-        if left >= LEAST * budget and not (concluded and _refused_by_others(leg, accepted)):
+        if left >= LEAST * budget and not (somebody_is_refused and _refused_by_others(leg, accepted)):
             await send(leg, left)
-            concluded.append(leg)
             somebody_has_it = somebody_has_it or leg.accepted
+            somebody_is_refused = somebody_is_refused or leg.refused
 
 
 async def one_by_one(pending: Sequence[Leg], accepted: Sequence[Accepted], send: Send, budget: float) -> None:

@@ -38,9 +38,6 @@ AT_ONCE: Final = 14_600
 as the dot alone would, in TCP's first window (RFC 6928).
 """
 
-SLOW: Final = 0.05
-"""Seconds that a destination may think before it is noted who has the message already. Most are quicker."""
-
 SOON: Final = 1.0
 """Seconds after its dot within which a client that sends no more may still wait for the reply, as Exim does."""
 
@@ -143,7 +140,7 @@ class Conclusion:
     async def _send_dot(self, leg: Leg, patience: float) -> None:
         self._heard(leg, await leg.delivery.finish(patience))
         if leg.accepted and [other for other in self._legs if not other.answers]:
-            asyncio.get_running_loop().call_later(SLOW, self._note_progress)
+            self._service.soon.call(asyncio.get_running_loop(), self._note_progress)
 
     def _heard(self, leg: Leg, answers: Sequence[Reply]) -> None:
         delivery = leg.delivery

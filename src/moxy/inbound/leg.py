@@ -75,6 +75,14 @@ class Leg:
         return False
 
     @property
+    def refused(self) -> bool:
+        """Has the destination refused the message for anybody, or not accepted it?"""
+        for answer in self.answers:  # noqa: SIM110 - as above
+            if not answer.positive:
+                return True
+        return False
+
+    @property
     def doubtful(self) -> bool:
         """May the destination have the message although it did not say so?"""
         return self.concluded and self.unanswered > 0

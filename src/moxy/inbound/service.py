@@ -16,7 +16,7 @@ from moxy.delivery import Directory
 from moxy.inbound.order import CommitOrder
 from moxy.ledger import Ledger, NoLedger
 from moxy.mail import Route, Session
-from moxy.net.deadlines import Sweeper
+from moxy.net.deadlines import Delay, Sweeper
 from moxy.net.overhearing import Overhear, unheard
 from moxy.routes import RouteTable
 from moxy.smtp import limits, replies
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from moxy.inbound.leg import Leg
     from moxy.inbound.proxied import Proxied
 
+
+SLOW: Final = 0.05
+"""Seconds that a destination may think before it is noted who has the message already. Most are quicker."""
 
 QUIET_SECONDS: Final = 1.0
 """Between two complaints about the same."""
@@ -121,6 +124,8 @@ class Service:
     goodbye: Reply = field(init=False)
     order: CommitOrder = field(init=False, default_factory=CommitOrder)
     connections: set[ClientConnection | Proxied] = field(init=False, default_factory=set)
+    soon: Delay = field(init=False, default_factory=lambda: Delay(SLOW))
+    """When to note who has a message while others still think about it."""
     commits: set[Conclusion | Leg] = field(init=False, default_factory=set)
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)

@@ -111,7 +111,17 @@ class Transaction:
         return replies.START_MAIL_INPUT
 
     async def _ask_all_for_data(self, legs: Sequence[Leg]) -> None:
-        """Get each ready, in one order for all transactions, then ask all at once."""
+        """Ask all at once, when each is ready."""
+        if not all(leg.delivery.ready for leg in legs):
+            await self._prepare(legs)
+            if self._refusal is not None or (not self.envelope.each and any(leg.concluded for leg in legs)):
+                return
+        ready = [leg for leg in legs if not leg.concluded]
+        for leg, reply in zip(ready, await together([leg.delivery.data() for leg in ready]), strict=True):
+            self._hear_of_data(leg, reply)
+
+    async def _prepare(self, legs: Sequence[Leg]) -> None:
+        """Get each ready, in one order for all transactions."""
         for leg in sorted(legs, key=lambda leg: leg.delivery.name):
             reply = await leg.delivery.prepare()
             if self._refusal is not None:  # the client left meanwhile
@@ -120,9 +130,6 @@ class Transaction:
                 self._account.refused(leg, reply)
                 if not self.envelope.each:
                     return
-        ready = [leg for leg in legs if not leg.concluded]
-        for leg, reply in zip(ready, await together([leg.delivery.data() for leg in ready]), strict=True):
-            self._hear_of_data(leg, reply)
 
     def _hear_of_data(self, leg: Leg, reply: Reply) -> None:
         if reply.code != replies.START_MAIL_INPUT.code and self._refusal is None:

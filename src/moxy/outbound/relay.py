@@ -261,6 +261,11 @@ class RelayDelivery:
 
     # -- content
 
+    @property
+    def ready(self) -> bool:
+        """Is there nothing to prepare?"""
+        return self._upstream is not None and not self._withdrawn and self._failure is None
+
     async def prepare(self) -> Reply:
         """Have a connection and keep it, and an agreement that still stands; see `moxy.delivery.Delivery`.
 

@@ -338,14 +338,15 @@ class Upstream(asyncio.Protocol):
             self._early(reply)
             return
         asked = awaited[0]
-        asked.replies.append(reply)
+        come = asked.replies
+        come.append(reply)
         self.quiet_since = now
-        if len(asked.replies) < asked.count:
+        if len(come) < asked.count:
             self.deadline = now + asked.patience
         else:
             awaited.popleft()
             self.deadline = now + awaited[0].patience if awaited else NEVER
-            asked.done(asked.replies)
+            asked.done(come)
 
     def _early(self, reply: Reply) -> None:
         """Unasked: 421 (T23, T24), or a verdict in the middle of content (T21), where only a refusal makes sense."""

@@ -242,11 +242,7 @@ class ReplyParser:
         """The next complete reply, or None until more is fed. Raises ReplyError."""
         buffer, place = self._buffer, self._place
         end = buffer.find(b"\n", place) + 1
-        if (
-            0 < end - place <= REPLY_LINE
-            and not self._texts
-            and (reply := _of_clean_wire(buffer[place:end])) is not None
-        ):
+        if end - place <= REPLY_LINE and not self._texts and (reply := _of_clean_wire(buffer[place:end])) is not None:
             self._place = end
             self.pending = end < len(buffer)
             return reply
