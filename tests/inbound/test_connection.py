@@ -225,12 +225,11 @@ async def a_large_message_in_one_chunk_through_a_slow_destination() -> None:
         await until(lambda: not connection._reading, "Moxy to stop reading")
         ((upstream,),) = [pool._open for pool in relay.pools]
         assert upstream._transport is not None
-        waiting = upstream._transport.get_write_buffer_size() + upstream._sender.gathered
-        before = connection._pace.octets
-        assert waiting <= 2 * WRITE_AHEAD + 524_288
-        for _ in range(20):
+        for _ in range(20):  # the destination's system may take some more meanwhile
+            waiting = upstream._transport.get_write_buffer_size() + upstream._sender.gathered
+            assert waiting <= 2 * WRITE_AHEAD + 524_288
             await asyncio.sleep(0)
-        assert connection._pace.octets == before < size
+        assert connection._pace.octets < size
         destination.open[0].transport.resume_reading()
         assert (await client.reply()).startswith("250 2.0.0 taken")
         assert destination.ends_of_data == 1

@@ -238,7 +238,7 @@ class Conclusion:
 
     def settle(self) -> None:
         """The client has our reply: the matter is closed, but for those who were told to come again."""
-        if not self._memory.empty:
+        if self._memory.used:
             told = zip(self._recipients.accepted, self._told, strict=False)
             final = [recipient for (_, recipient, _), reply in told if reply is not None and not reply.transient]
             self._memory.settle(final)

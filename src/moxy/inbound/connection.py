@@ -118,7 +118,10 @@ class ClientConnection(asyncio.Protocol):
         receiver = self._receiver
         receiver.receive(data)
         if self._conversation.unconfirmed is not None:
-            self._hear_further(ahead=receiver.ahead)
+            if receiver.ahead:
+                self._look_for_receipt()
+            else:
+                self._conversation.reply_received()
         if self._pace is not None:
             self._pace.octets += len(data)
         self._pump()
@@ -322,17 +325,12 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the end
 
-    def _hear_further(self, *, ahead: bool) -> None:
-        """The client goes on after our verdict on its message: if it has always waited for our answers, it has this
-        one. Of a client that sends `ahead` it shows nothing: QUIT may be sent together with the dot.
-        """
-        if ahead:
-            self._look_for_receipt()
-        else:
-            self._conversation.reply_received()
-
     def _look_for_receipt(self) -> None:
-        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8)."""
+        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8).
+
+        One that has always waited for our answers has it when it goes on. Of one that sends ahead that shows nothing:
+        QUIT may be sent together with the dot.
+        """
         conversation = self._conversation
         if conversation.unconfirmed is not None and not self._receiver.waiting and not unacknowledged(self._transport):
             conversation.reply_received()

@@ -113,6 +113,7 @@ class Memory:
 
     __slots__ = (
         "_envelope", "_known", "_ledger", "_noted", "_service", "_session", "_written", "digest", "lost", "size",
+        "used",
     )  # fmt: skip
 
     def __init__(self, service: Service, session: Session, envelope: Envelope) -> None:
@@ -125,6 +126,8 @@ class Memory:
         self._written: Sequence[Entry] = ()
         self.digest = ContentDigest()
         """To be fed the content as the client sent it, dot-stuffed, without our trace field."""
+        self.used = False
+        """Was there ever anything in the ledger that concerns the transaction?"""
         self.lost = False
         """Has the client gone without our verdict?"""
         self.size = NOT_COME
@@ -152,6 +155,7 @@ class Memory:
             return NOTHING
         known = Known(entries, self._service.clock() - self._service.final - UNDER_WAY_GRACE)
         self._known = {**self._known, recipient: known}
+        self.used = True
         return known
 
     async def yields(self, known: Known, stepped_back: Set[Way], individual: bool) -> bool:
@@ -223,6 +227,7 @@ class Memory:
 
     def _note(self, entries: Sequence[Entry], at_once: bool) -> None:
         self._noted = [*self._noted, *entries]
+        self.used = True
         if entries and at_once:
             in_background(self._ledger.write(entries))
         else:
@@ -248,6 +253,7 @@ class Memory:
 
         With `apart` also who has not: all of them are to be asked alone when they come again.
         """
+        self.used = True
         entries = self._entries(legs, apart=apart)
         self._written = entries if apart else [entry for entry in entries if entry.state is not State.UNDELIVERED]
         self._settle_noted(but=self._written)
@@ -259,11 +265,6 @@ class Memory:
             await self.write(legs, apart=False)
 
     # -- afterwards
-
-    @property
-    def empty(self) -> bool:
-        """Is there nothing that would have to be settled?"""
-        return not (self._noted or self._known or self._written)
 
     def settle(self, told: Iterable[Recipient]) -> None:
         """The client has our reply: for those who were `told` a final verdict, the matter is closed."""
