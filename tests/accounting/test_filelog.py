@@ -13,6 +13,7 @@ from moxy.accounting.filelog import (
     BACKLOG_OCTETS,
     FLUSH_SECONDS,
     FOLLOW_SECONDS,
+    RECIPIENTS_HELD,
     RETRY_SECONDS,
     FileLog,
 )
@@ -110,6 +111,18 @@ def test_lines_are_written_together_a_moment_later(log, path, scheduler, monkeyp
     log.record(record("d"))
     scheduler.run(FLUSH_SECONDS)
     assert path.read_text() == "a\nb\nc\nd\n"
+
+
+def test_records_that_wait_for_company_are_bounded_by_their_recipients(log, path, scheduler):
+    many = record("a")
+    many.recipients = ["r@b.test"] * RECIPIENTS_HELD
+    log.record(many)
+    assert log._records == [many]
+    log.record(record("b"))
+    assert not log._records
+    assert path.read_text() == ""
+    scheduler.run(FLUSH_SECONDS)
+    assert path.read_text() == "a\nb\n"
 
 
 def test_without_a_scheduler_a_line_is_written_at_once(path):

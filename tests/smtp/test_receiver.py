@@ -421,6 +421,46 @@ def test_the_verdict_is_due_before_anything_behind_the_dot_is_read():
     assert receiver.next_event() == Quit()
 
 
+BEHIND_NOTHING = [
+    b"EHLO x\r\n",
+    b"MAIL FR",
+    b"OM:<s@a.test>\r\n",
+    b"RCPT TO:<a@b.test>\r\n",
+    b"DATA\r\n",
+    b"x\r\n",
+    b".\r\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "ahead"),
+    [
+        (BEHIND_NOTHING, False),
+        ([*BEHIND_NOTHING[:-2], b"x\r\n.\r\n", b"QUIT\r\n"], False),
+        ([*BEHIND_NOTHING[:-2], b"x\r\n.\r\nQUIT\r\n"], True),
+        ([*BEHIND_NOTHING[:-3], b"DATA\r\nx\r\n"], True),
+        ([b"EHLO x\r\nNOOP\r\n"], True),
+        ([b"EHLO x\r\nNO"], True),
+        ([*BEHIND_NOTHING[:-3], b"BDAT 3\r\nx\r\n"], True),
+    ],
+)
+def test_a_client_is_known_to_send_ahead_once_it_has(pieces, ahead):
+    receiver = Receiver(size=SIZE)
+    drive(receiver, pieces)
+    assert receiver.ahead is ahead
+    drive(receiver, [b"NOOP\r\n"])
+    assert receiver.ahead is ahead
+
+
+def test_what_comes_while_a_command_waits_for_its_answer_was_sent_ahead():
+    receiver = Receiver(size=SIZE)
+    receiver.receive(b"EHLO x\r\n")
+    assert receiver.next_event() is not None
+    assert not receiver.ahead
+    receiver.receive(b"NOOP\r\n")
+    assert receiver.ahead
+
+
 @pytest.mark.parametrize(
     ("verdict", "closed"), [(replies.PRDR_SOME, False), (replies.PRDR_NONE, False), (replies.TIMEOUT, True)]
 )
