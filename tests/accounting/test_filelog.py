@@ -117,7 +117,7 @@ def test_records_that_wait_for_company_are_bounded_by_their_recipients(log, path
     many = record("a")
     many.recipients = ["r@b.test"] * RECIPIENTS_HELD
     log.record(many)
-    assert log._records == [many]
+    assert list(log._records) == [many]
     log.record(record("b"))
     assert not log._records
     assert path.read_text() == ""

@@ -139,7 +139,7 @@ def _with_a_slip(right: Any) -> Any:
 def _before_the_commit(right: Any) -> Any:
     async def finish(transaction: Any, octets: int) -> Any:
         asyncio.get_running_loop().create_task(right(transaction, octets))
-        return transaction._to_all(replies.OK)
+        return transaction.recipients.to_all(replies.OK)
 
     return finish
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from conformance.trap import trap
+from moxy.smtp.extension import Extensions
 from support.certificates import server_tls
 from support.destination import GOOD, Phase, running_destination
 from support.faults import running_proxy
@@ -83,8 +84,12 @@ async def what_a_client_sends_behind_starttls_is_not_obeyed() -> None:
         assert b" with ESMTPS" in destination.messages[0].content
 
 
-def _nothing_is_pending(_: Any) -> Any:
-    return property(lambda parser: False)
+def _all_is_heard(_: Any) -> Any:
+    return lambda sender: setattr(sender, "extensions", Extensions())
+
+
+def _nothing_is_early(_: Any) -> Any:
+    return lambda _: None
 
 
 def _kept_for_later(right: Any) -> Any:
@@ -93,7 +98,9 @@ def _kept_for_later(right: Any) -> Any:
 
 @trap(
     33, "a destination with TLS, and a man in the middle", "what came before the question answers it",
-    "smtp.reply:ReplyParser.pending", _nothing_is_pending, ("smtp.sender:Sender.next_reply", _kept_for_later),
+    "smtp.sender:Sender.secured", _all_is_heard,
+    ("smtp.sender:Sender._look_for_early_answers", _nothing_is_early),
+    ("smtp.sender:Sender.next_reply", _kept_for_later),
 )  # fmt: skip
 async def what_comes_in_clear_behind_the_220_is_not_believed() -> None:
     """Somebody puts an EHLO reply behind the destination's 220 to STARTTLS (CVE-2021-38371): the connection is given

@@ -235,6 +235,22 @@ async def a_large_message_in_one_chunk_through_a_slow_destination() -> None:
         assert destination.ends_of_data == 1
 
 
+@scenario
+async def test_who_waits_for_the_verdict_on_a_large_chunk_is_listened_to(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here.one.answers[Phase.FINAL] = Act.SILENCE
+        async with connected(here.relay.port) as client:
+            await client.begin([ONE])
+            size = 2 * UNREAD_LIMIT
+            client.write(b"BDAT %d LAST\r\n" % size + (b"x" * 62 + b"\r\n") * (size // 64))
+            await until(lambda: here.one.silences, "the dot")
+            assert only(here.relay)._reading
+            client.reset()
+            await until(lambda: not here.relay.service.connections, "Moxy to notice")
+        assert [entry.state for entry in await here.entries()] == [State.UNDER_WAY]
+        here.one.release(TAKEN)
+
+
 test_a_chunk_is_never_held = scenario(a_large_message_in_one_chunk_through_a_slow_destination)
 test_a_chunk_is_never_held_on_asyncio = scenario_on_asyncio(a_large_message_in_one_chunk_through_a_slow_destination)
 
@@ -454,11 +470,14 @@ async def test_who_goes_on_talking_has_our_verdict(tmp_path: Path) -> None:
         assert await open_entries(here) == []
 
 
-@pytest.mark.parametrize(("ahead", "left"), [(False, []), (True, [State.COMMITTED])])
+@pytest.mark.parametrize(
+    ("ahead", "soon", "left"), [(False, 60.0, []), (True, 60.0, [State.COMMITTED]), (False, -1.0, [State.COMMITTED])]
+)
 @scenario
 async def test_who_has_always_waited_for_our_answers_has_the_one_before_its_next_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool, left: list[State]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool, soon: float, left: list[State]
 ) -> None:
+    monkeypatch.setattr("moxy.inbound.conclusion.SOON", soon)  # unless it had to wait for it
     monkeypatch.setattr("moxy.inbound.connection.unacknowledged", lambda _: 1)  # nobody else can tell
     async with place(tmp_path) as here:
         async with connected(here.relay.port) as client:

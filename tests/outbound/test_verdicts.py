@@ -39,6 +39,8 @@ class Wire(asyncio.Transport):
 
 
 class Owner:
+    def give_back(self, upstream: Upstream, *, clean: bool) -> None: ...
+
     def ended(self, upstream: Upstream) -> None: ...
 
 

@@ -442,6 +442,8 @@ BEHIND_NOTHING = [
         ([b"EHLO x\r\nNOOP\r\n"], True),
         ([b"EHLO x\r\nNO"], True),
         ([*BEHIND_NOTHING[:-3], b"BDAT 3\r\nx\r\n"], True),
+        ([*BEHIND_NOTHING[:-3], b"BDAT 3\r\n", b"x\r\n", b"BDAT 0 LAST\r\n"], False),
+        ([*BEHIND_NOTHING[:-3], b"BDAT 3 LAST\r\n", b"x\r\nQUIT\r\n"], True),
     ],
 )
 def test_a_client_is_known_to_send_ahead_once_it_has(pieces, ahead):

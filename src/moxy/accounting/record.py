@@ -35,6 +35,8 @@ class Record:
     `destination` is `host:port` as routed, the host that was spoken with. `reply` is the destination's verdict, or our
     own reason to end the delivery where it gave none. Paths are without angle brackets; the null reverse-path is "".
     `security` is how the client's connection was encrypted, None where it was not.
+
+    `inbound.account` gives the fields by position: keep their order.
     """
 
     time: float

@@ -46,7 +46,7 @@ class Conclusion:
     """The end of one transaction with a message, or at DATA where destinations want none."""
 
     __slots__ = (
-        "_account", "_begun", "_each", "_legs", "_lmtp", "_memory", "_over", "_recipients", "_service", "_told",
+        "_account", "_begun", "_each", "_legs", "_lmtp", "_memory", "_over", "_recipients", "_service", "_told", "late",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,8 @@ class Conclusion:
         self._legs = tuple(recipients.legs.values())
         self._begun = service.clock()
         self._over = False  # have all verdicts come that are going to come?
+        self.late = False
+        """Has the client waited for our verdict for longer than SOON? It may have lost patience."""
         self._told: Sequence[Reply | None] = ()  # the verdict on each recipient, if the client is told so
 
     # -- the dots
@@ -83,6 +85,7 @@ class Conclusion:
                 leg = pending[0]
                 self._heard(leg, await leg.delivery.finish(self._service.final))
             self._over = True
+            self.late = self._service.clock() - self._begun > SOON
             self._memory.arrived(self._legs)
             if self._each:
                 return await self._tell_each()
@@ -96,7 +99,7 @@ class Conclusion:
     def _still_to_be_asked(self) -> list[Leg]:
         pending = []
         for leg in self._legs:
-            if (leg.past is not NO_PAST and self._had_before(leg)) or leg.answers:
+            if (leg.past is not NO_PAST and self._settled_before(leg)) or leg.answers:
                 continue
             failure = leg.delivery.failure
             if failure is None:
@@ -105,8 +108,8 @@ class Conclusion:
                 self._account.refused(leg, failure)
         return pending
 
-    def _had_before(self, leg: Leg) -> bool:
-        """Have its recipients this very message already, or is it on its way to them (D7, D8)?"""
+    def _settled_before(self, leg: Leg) -> bool:
+        """Conclude a leg whose recipients have this very message already, or get it just now (D7, D8). Was it one?"""
         message = self._memory.message
         if message in leg.past.committed:
             self._suppress(leg)
@@ -140,7 +143,7 @@ class Conclusion:
     async def _send_dot(self, leg: Leg, patience: float) -> None:
         self._heard(leg, await leg.delivery.finish(patience))
         if leg.accepted and [other for other in self._legs if not other.answers]:
-            self._service.soon.call(asyncio.get_running_loop(), self._note_progress)
+            self._service.slow.call(asyncio.get_running_loop(), self._note_progress)
 
     def _heard(self, leg: Leg, answers: Sequence[Reply]) -> None:
         delivery = leg.delivery
@@ -268,7 +271,7 @@ class Conclusion:
 
     def broken(self) -> Reply | Replies:
         """What is answered to the dot where we failed to answer it."""
-        return self._recipients.to_all(replies.INTERNAL_ERROR) if self._lmtp else replies.INTERNAL_ERROR
+        return self._recipients.to_all(replies.INTERNAL_ERROR)
 
     def _break_off(self) -> None:
         """Our own bug: whatever was not committed yet must not stay open, and what was must be known."""

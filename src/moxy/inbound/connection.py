@@ -117,8 +117,11 @@ class ClientConnection(asyncio.Protocol):
             return
         receiver = self._receiver
         receiver.receive(data)
-        if self._conversation.unconfirmed is not None:
-            if receiver.ahead:
+        unconfirmed = self._conversation.unconfirmed
+        if unconfirmed is not None:
+            # Who has always waited for our answers has this one, too. Of one that sends ahead, or may have lost
+            # patience, it shows nothing that it goes on: QUIT may be sent together with the dot.
+            if receiver.ahead or unconfirmed.late:
                 self._look_for_receipt()
             else:
                 self._conversation.reply_received()
@@ -212,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
             self._yield_turn()
         if (progress or self._half_closed) and (receiver.output or not receiver.waiting):
             self._settle()
-        elif len(receiver.buffer) > UNREAD_LIMIT:
+        elif not self._reading or len(receiver.buffer) > UNREAD_LIMIT:  # never less than `unread`, which is a property
             self._control_reading()
 
     def _yield_turn(self) -> None:
@@ -326,11 +329,7 @@ class ClientConnection(asyncio.Protocol):
     # -- the end
 
     def _look_for_receipt(self) -> None:
-        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8).
-
-        One that has always waited for our answers has it when it goes on. Of one that sends ahead that shows nothing:
-        QUIT may be sent together with the dot.
-        """
+        """Has the client got our verdict on its message? It has if all that we wrote since was acknowledged (D8)."""
         conversation = self._conversation
         if conversation.unconfirmed is not None and not self._receiver.waiting and not unacknowledged(self._transport):
             conversation.reply_received()

@@ -76,7 +76,7 @@ class Leg:
 
     @property
     def refused(self) -> bool:
-        """Has the destination refused the message for anybody, or not accepted it?"""
+        """Is there a verdict, its own or ours, that is not 2xx?"""
         for answer in self.answers:  # noqa: SIM110 - as above
             if not answer.positive:
                 return True

@@ -34,7 +34,7 @@ Legs = tuple[Leg, ...]
 TOO_MANY: Final = replies.TOO_MANY_RECIPIENTS.code
 TRY_AGAIN: Final = 451
 
-_NOBODY: Final[frozenset[Way]] = frozenset()
+_NO_WAYS: Final[frozenset[Way]] = frozenset()
 
 
 class Recipients:
@@ -59,7 +59,7 @@ class Recipients:
         self._alone = service.spread_first  # do only those of one and the same way belong here?
         self._turns: deque[asyncio.Future[None]] | None = None
         self._recalled: asyncio.Future[None] | None = None  # is somebody being looked up? Then when that is done
-        self._stepped_back = _NOBODY  # the ways of those who were first before, and let others go
+        self._stepped_back = _NO_WAYS  # the ways of those who were first before, and let others go
         self.legs: dict[object, Leg] = {}
         self.accepted: list[Accepted] = []
         """In the order of their answers, and from DATA on in that of their RCPTs."""
@@ -106,6 +106,11 @@ class Recipients:
             self._recalled = None
         done.set_result(None)
         return known
+
+    def to_all(self, reply: Reply) -> Reply | Replies:
+        """The reply to the dot where it is the same for all: LMTP has it once for each of those accepted."""
+        each = self._session.lmtp and self.accepted
+        return Replies([reply] * len(self.accepted), reply) if each else reply
 
     # -- one after the other
 
@@ -199,10 +204,6 @@ class Recipients:
             key = _key(destination, recipient, known)
             make = partial(self._open, destination, key, known, copies.flow)
             copies.offer(copies.leg(key, make), recipient)
-
-    def to_all(self, reply: Reply) -> Reply | Replies:
-        """The same reply for each of those accepted, as LMTP has it after the dot."""
-        return Replies([reply] * len(self.accepted), reply) if self.accepted else reply
 
     def drop_empty_legs(self) -> None:
         """Content is about to begin: let those go who accepted nobody."""

@@ -124,8 +124,8 @@ class Service:
     goodbye: Reply = field(init=False)
     order: CommitOrder = field(init=False, default_factory=CommitOrder)
     connections: set[ClientConnection | Proxied] = field(init=False, default_factory=set)
-    soon: Delay = field(init=False, default_factory=lambda: Delay(SLOW))
-    """When to note who has a message while others still think about it."""
+    slow: Delay = field(init=False, default_factory=lambda: Delay(SLOW))
+    """Calls back when a destination has thought for so long: then it is noted who has the message already."""
     commits: set[Conclusion | Leg] = field(init=False, default_factory=set)
     """Final dots under way. They are finished and recorded even if their client has left (T19)."""
     draining: bool = field(init=False, default=False)

@@ -49,7 +49,7 @@ class Transaction:
         self._refusal: Reply | None = None  # why the message cannot be delivered any more
         self._asked_for_data = False
         self.conclusion: Conclusion | None = None
-        """From the client's dot on, and where destinations want no content."""
+        """From the client's dot on, and from a refusal at DATA on."""
         self._trace = b""  # ours, until it is written
         self._hops: HopCounter
         self.envelope = envelope
@@ -112,24 +112,23 @@ class Transaction:
 
     async def _ask_all_for_data(self, legs: Sequence[Leg]) -> None:
         """Ask all at once, when each is ready."""
-        if not all(leg.delivery.ready for leg in legs):
-            await self._prepare(legs)
-            if self._refusal is not None or (not self.envelope.each and any(leg.concluded for leg in legs)):
-                return
+        if not (all(leg.delivery.ready for leg in legs) or await self._prepare(legs)):
+            return
         ready = [leg for leg in legs if not leg.concluded]
         for leg, reply in zip(ready, await together([leg.delivery.data() for leg in ready]), strict=True):
             self._hear_of_data(leg, reply)
 
-    async def _prepare(self, legs: Sequence[Leg]) -> None:
-        """Get each ready, in one order for all transactions."""
+    async def _prepare(self, legs: Sequence[Leg]) -> bool:
+        """Get each ready, in one order for all transactions. False: nobody is to be asked any more."""
         for leg in sorted(legs, key=lambda leg: leg.delivery.name):
             reply = await leg.delivery.prepare()
             if self._refusal is not None:  # the client left meanwhile
-                return
+                return False
             if not reply.positive:
                 self._account.refused(leg, reply)
                 if not self.envelope.each:
-                    return
+                    return False
+        return True
 
     def _hear_of_data(self, leg: Leg, reply: Reply) -> None:
         if reply.code != replies.START_MAIL_INPUT.code and self._refusal is None:
@@ -189,13 +188,13 @@ class Transaction:
         `octets` is the size of the content after unstuffing.
         """
         if self._refusal is not None:
-            return self._to_all(self._refusal)
+            return self.recipients.to_all(self._refusal)
         self._account.octets = self._memory.size = octets
         if self._trace:
             self.write(b"")  # an empty message still has its trace
         if self._hops.count > self._service.bounds.hops:
             self.fail(replies.TOO_MANY_HOPS)
-            return self._to_all(replies.TOO_MANY_HOPS)
+            return self.recipients.to_all(replies.TOO_MANY_HOPS)
         return self._conclude().commit()
 
     def breaks_off(self) -> None:
@@ -213,10 +212,7 @@ class Transaction:
 
     def broken(self) -> Reply | Replies:
         """What is answered to the client's dot where we failed to answer it."""
-        return self._to_all(replies.INTERNAL_ERROR)
-
-    def _to_all(self, reply: Reply) -> Reply | Replies:
-        return self.recipients.to_all(reply) if self._session.lmtp else reply
+        return self.recipients.to_all(replies.INTERNAL_ERROR)
 
     def fail(self, reply: Reply) -> None:
         """Nothing of this message can be delivered any more: let the destinations go; `reply` answers what follows."""

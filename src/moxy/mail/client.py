@@ -65,6 +65,8 @@ def plain(ip: str) -> str:
     """An address, as sockets and `ipaddress` write it, as routes and logs know it: no zone, IPv4 as IPv4 even where it
     is mapped into IPv6; "" for the path of a Unix socket.
     """
+    if ":" not in ip:
+        return "" if ip.startswith("/") else ip
     address = ip.partition("%")[0]
     if address.startswith("::ffff:"):  # all others stay as they are: to parse one costs more than 3 µs
         return str(_address(address) or "")

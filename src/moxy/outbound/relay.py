@@ -287,16 +287,15 @@ class RelayDelivery:
 
     async def data(self) -> Reply:
         """Ask to send content; see `moxy.delivery.Delivery`."""
-        upstream = self._upstream
-        if upstream is None or self._withdrawn or self._failure is not None:
+        if self.ready:
+            self._asking += 1  # as `prepare` does: for good
+        else:
             reply = await self.prepare()
-            upstream = self._upstream
             if not reply.positive:
                 return self._fail(reply)
-            if upstream is None:  # aborted meanwhile
-                return self._fail(replies.DESTINATION_LOST)
-        else:
-            self._asking += 1  # there is nothing to prepare
+        upstream = self._upstream
+        if upstream is None:  # aborted meanwhile
+            return self._fail(replies.DESTINATION_LOST)
         if upstream.extensions.chunking and self._goes_in_chunks():
             self._chunks = Chunks(upstream, self)
             return replies.START_MAIL_INPUT

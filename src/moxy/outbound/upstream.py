@@ -45,7 +45,7 @@ class Owner(Protocol):
     """Who keeps a connection, and lends it for transactions."""
 
     def give_back(self, upstream: Upstream, *, clean: bool) -> None:
-        """A transaction is over; is nothing of it left at the destination?"""
+        """A transaction is over. `clean`: nothing of it is left at the destination."""
         ...
 
     def ended(self, upstream: Upstream) -> None:
@@ -67,7 +67,7 @@ class Borrower(Protocol):
         ...
 
 
-class _Asked:
+class _Request:
     """Commands asked together, and the replies that have come; `done` is called with them when all have."""
 
     __slots__ = ("count", "done", "patience", "replies")
@@ -80,7 +80,7 @@ class _Asked:
 
 
 class Exchange(Answer[list[Reply]]):
-    """The same, to be awaited: its value is the replies."""
+    """Commands asked together, to be awaited: its value is the replies, in order."""
 
     __slots__ = ("count", "patience", "replies")
 
@@ -112,7 +112,7 @@ class Upstream(asyncio.Protocol):
         self._loop = ground.loop
         self._sender = Sender()
         self._transport: asyncio.Transport | None = None
-        self._awaited: deque[_Asked | Exchange] = deque()
+        self._awaited: deque[_Request | Exchange] = deque()
         self.borrower: Borrower | None = None
         """Who uses it now."""
         self._full = False
@@ -122,7 +122,7 @@ class Upstream(asyncio.Protocol):
         self._veil: hiding.Veil | None = None
         self.host = host
         self.name: Final = str(host)
-        """The host as people write it."""
+        """`host:port` of the host, as routed; the path of a Unix socket."""
         self.carries: ClientIdentity | None = None
         """The client in whose name it was made, if the destination takes us for that client (T25)."""
         self.transactions = 0
@@ -152,7 +152,7 @@ class Upstream(asyncio.Protocol):
 
         Those sent `ahead` leave with the next ones, in the same write.
         """
-        self._ask(lines, _Asked(len(lines), patience, done))
+        self._ask(lines, _Request(len(lines), patience, done))
         if not ahead:
             self.flush()
 
@@ -168,7 +168,7 @@ class Upstream(asyncio.Protocol):
         self.flush()
         return exchange
 
-    def _ask(self, lines: Sequence[bytes], asked: _Asked | Exchange) -> None:
+    def _ask(self, lines: Sequence[bytes], asked: _Request | Exchange) -> None:
         if self.lost is None:
             for line in lines:
                 self._sender.command(line)
@@ -198,14 +198,14 @@ class Upstream(asyncio.Protocol):
         """Send the final dot; `done` gets the first of the replies that the destination gives for `recipients`."""
         if self.lost is None:
             self._sender.end_of_data(recipients, prdr=prdr)
-        self._await(_Asked(1, patience, done))
+        self._await(_Request(1, patience, done))
         self.flush()
 
     def await_reply(self, patience: float, done: Callable[[list[Reply]], None]) -> None:
         """`done` gets the next of the replies to `end_content`."""
-        self._await(_Asked(1, patience, done))
+        self._await(_Request(1, patience, done))
 
-    def _await(self, asked: _Asked | Exchange) -> None:
+    def _await(self, asked: _Request | Exchange) -> None:
         if self.lost is not None:
             asked.done([self.lost] * asked.count)
             return
@@ -275,7 +275,7 @@ class Upstream(asyncio.Protocol):
     def chunk(self, patience: float, done: Callable[[list[Reply]], None]) -> None:
         """Send as a chunk what was gathered, which is something; `done` gets the reply."""
         self._sender.chunk()
-        self._await(_Asked(1, patience, done))
+        self._await(_Request(1, patience, done))
         self.flush()
 
     def write(self, block: bytes) -> None:

@@ -129,7 +129,9 @@ class Receiver:
         self.secures = False
         """True once STARTTLS was accepted: the session goes on in another receiver, when it is encrypted."""
         self.ahead = False
-        """Has the client ever sent anything before the answer to what it had sent was out (RFC 2920)?"""
+        """Has the client ever sent anything before the answer to what it had sent was out (RFC 2920)? BDAT with its
+        octets in one piece counts, too.
+        """
         self.ready = False
         """False when `next_event` would return None until more octets or an answer come."""
 
@@ -253,15 +255,15 @@ class Receiver:
         if end < 0:
             self._bound_the_line()
             return None
-        following = end + 1
-        if following == len(buffer):
+        behind = end + 1
+        if behind == len(buffer):
             self.buffer = b""
             self._position = 0
             self.ready = False
         else:
-            self._position = following
+            self._position = behind
             self.ahead = True
-        if self._skipping or following - start > self._command_line:
+        if self._skipping or behind - start > self._command_line:
             self._skipping = False
             return Invalid(replies.LINE_TOO_LONG)
         if end == start or buffer[end - 1] != _CR:
@@ -358,6 +360,8 @@ class Receiver:
             block = self._take(chunks.left)
             passed = chunks.feed(block)
             self._end_found = not chunks.left
+            if self._end_found and self.buffer:
+                self.ahead = True
             if passed and not self._faulty:
                 self.ready = self._end_found
                 return self._judge(passed, chunks.octets, binary=chunks.binary) or passed

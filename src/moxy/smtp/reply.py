@@ -242,7 +242,11 @@ class ReplyParser:
         """The next complete reply, or None until more is fed. Raises ReplyError."""
         buffer, place = self._buffer, self._place
         end = buffer.find(b"\n", place) + 1
-        if end - place <= REPLY_LINE and not self._texts and (reply := _of_clean_wire(buffer[place:end])) is not None:
+        if (
+            0 < end - place <= REPLY_LINE
+            and not self._texts
+            and (reply := _of_clean_wire(buffer[place:end])) is not None
+        ):
             self._place = end
             self.pending = end < len(buffer)
             return reply
@@ -318,7 +322,7 @@ def pass_on(reply: Reply, phase: Phase) -> Reply:
     """
     code = reply.code
     if code == 250 and phase is not _DATA:
-        return reply  # mostly
+        return reply  # the usual answer, first
     if code == 421:
         return Reply(451, "4.2", *reply.lines)
     if code >= 400:

@@ -58,14 +58,12 @@ class Sender:
 
     __slots__ = (
         "_answered_early", "_awaited", "_each", "_gathered", "_queued", "_unstuffer", "content_open", "extensions",
-        "gathered", "output", "receive", "received",
+        "gathered", "output", "received",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.received: Final = ReplyParser()
         """The octets from the destination; where none is `pending`, `next_reply` would return None."""
-        self.receive: Final = self.received.feed
-        """Stores octets from the destination."""
         self._answered_early = False
         self._awaited: deque[bytes] = deque([GREETING])  # verbs sent and not answered yet
         self._each = 0  # replies that a 353 announces, with the final one
@@ -191,6 +189,10 @@ class Sender:
         output, self.output = self.output, []
         return output[0] if len(output) == 1 else b"".join(output)
 
+    def receive(self, block: bytes) -> None:
+        """Store octets from the destination."""
+        self.received.feed(block)
+
     def next_reply(self) -> Reply | None:
         """The next reply, in the order of what was asked; None when more octets are needed.
 
@@ -252,7 +254,6 @@ class Sender:
             self._answered_early = True
 
     def _send(self, line: bytes, verb: bytes = b"") -> None:
-        if self.received.pending:
-            self._look_for_early_answers()
+        self._look_for_early_answers()
         self._awaited.append(verb or line[:4].upper())
         self.output.append(line + b"\r\n")
