@@ -81,6 +81,8 @@ _NOT_SHOWN = """\
 
 - A sender's kernel acknowledges our reply, and its program ends before reading it, in order: that looks like success
   from here. (What ends without having read its octets resets the connection, and that is seen.)
+- A sender that has always waited for our answers, and once does not: what it says behind its dot, if it arrives within
+  a second of that but later than our 250 has left, looks like going on. (Who has ever sent ahead is asked for.)
 - Moxy itself being killed: `tests/ledger` kills a worker that writes, and reads what it leaves.
 - Real programs: `tests/interop` has Postfix, Exim and Dovecot on both sides.
 - Content by BDAT, and TLS: T12 to T15 and T32 to T34 of [conformance.md](conformance.md).

@@ -246,6 +246,23 @@ async def test_once_its_address_is_known_a_client_cannot_say_who_it_is() -> None
         assert connection._conversation.session.client_port == 7
 
 
+@pytest.mark.parametrize("recipient", ["a@one.test", "a@nowhere.test"])
+@scenario
+async def test_who_is_greeted_anew_behind_a_command_that_waited_is_not_waited_for_for_ever(recipient: str) -> None:
+    async with (
+        running_destination() as destination,
+        running_relay(route(destination.port), xclient_from=TRUSTED) as relay,
+        connected(relay.port) as client,
+    ):
+        client.send("EHLO x", "MAIL FROM:<s@x.test>", f"RCPT TO:<{recipient}>", "RSET", "XCLIENT ADDR=192.0.2.1")
+        answers = [await client.reply() for _ in range(5)]
+        assert answers[-1].startswith("220")
+        relay.pass_time(299)
+        assert (await client.ask("NOOP")).startswith("250")
+        relay.pass_time(301)
+        assert (await client.reply()).startswith("421 4.4.2")
+
+
 @scenario
 async def test_xclient_is_refused_inside_a_transaction_and_where_it_is_malformed() -> None:
     async with (

@@ -58,6 +58,17 @@ async def test_draining_ends_idle_sessions_at_once_and_greets_no_more() -> None:
 
 
 @scenario
+async def test_draining_waits_no_longer_for_a_client_than_ever() -> None:
+    async with running_relay({}) as relay, connected(relay.port) as client:
+        await client.ask("HELO x")
+        await client.ask("MAIL FROM:<s@client.test>")
+        relay.service.drain()
+        assert (await client.ask("RCPT TO:<a@nowhere.test>")).startswith("550")
+        relay.pass_time(301)
+        assert (await client.reply()).startswith("421 4.4.2")
+
+
+@scenario
 async def test_draining_lets_a_transaction_finish_and_ends_the_session_then() -> None:
     async with (
         running_destination() as destination,

@@ -242,13 +242,15 @@ class ClientConnection(asyncio.Protocol):
         if receiver.waiting:
             if len(receiver.buffer) > UNREAD_LIMIT:
                 self._control_reading()
-        elif self._leaving or self._half_closed:
+        elif self._half_closed or (self._leaving and self._conversation.transaction is None):
             self._leave()
         elif (state := receiver.state) >= _CHUNKS:
             if self._pace is None:
                 self._pace = Pace(self._service.patience, self._loop.time())
                 self.deadline = self._pace.deadline
-        elif state is not _GREETED:  # the time for HELO runs from the greeting, whatever is said before (T39)
+        elif state is not _GREETED or self.deadline == NEVER:
+            # The time for HELO runs from the greeting, whatever is said before (T39). There is none where XCLIENT came
+            # behind a command that had to wait.
             self.deadline = self._loop.time() + self._service.patience.command
             self._pace = None
         if not self._reading:
@@ -264,9 +266,10 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(answer, _AT_ONCE):
             self._receiver.answer(command, answer)
         else:
-            self.deadline = NEVER  # the client waits for us
-            self._pace = None
             Answering(self, command, answer)()
+            if self._receiver.waiting:  # the client waits for us
+                self.deadline = NEVER
+                self._pace = None
 
     def answered(self, command: Command, reply: Reply | Replies) -> None:
         """An answer that may have been waited for has come."""
@@ -292,11 +295,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """It would be the client's turn, but it has closed its half, or Moxy is stopping and no transaction is open."""
-        if self._half_closed:
-            if not self._receiver.ready:
-                self._end()
-        elif self._conversation.transaction is None:
+        if not self._half_closed:
             self._close(replies.SHUTTING_DOWN)
+        elif not self._receiver.ready:
+            self._end()
 
     # -- pace
 
