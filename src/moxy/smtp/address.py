@@ -20,6 +20,7 @@ Bugs: two local parts are the same only octet for octet, also where Unicode has 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import ClassVar, Final, Self, TypeVar
 
 from moxy.smtp.domain import BEYOND, LETTERS, canonical, labels
@@ -31,6 +32,9 @@ mail, and what a local part means is its own host's affair (§2.3.11)."""
 PATH_LIMIT: Final = 512
 """Octets between the brackets, source route included. RFC 5321 §4.5.3.1.3 says 256 with them; twice that makes room for
 the longest local part with the longest domain."""
+
+HELLOS_KNOWN: Final = 1024
+"""Arguments of HELO that are remembered, each of 255 octets at most: the same hosts come again and again."""
 
 POSTMASTER: Final = "postmaster"
 """The one local part whose case does not matter (RFC 5321 §4.5.1)."""
@@ -203,6 +207,7 @@ def _scan_any_path(line: bytes, start: int, kind: type[PathKind], utf8: bool) ->
     return kind.parse(_without_route(text, kind.error_status), utf8), match.end()
 
 
+@lru_cache(maxsize=HELLOS_KNOWN)
 def parse_hello(text: bytes) -> str:
     """The argument of HELO or EHLO as spelled, without blanks after it: a domain or an address literal.
 
