@@ -39,7 +39,9 @@ as the dot alone would, in TCP's first window (RFC 6928).
 """
 
 SOON: Final = 1.0
-"""Seconds after its dot within which a client that sends no more may still wait for the reply, as Exim does."""
+"""Seconds after its dot within which a client still waits for the reply, even if it sends no more, as Exim does. Later
+it may have lost patience.
+"""
 
 
 class Conclusion:
